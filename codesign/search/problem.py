@@ -1,0 +1,46 @@
+"""What the search needs of the thing it optimises: a price and an evaluation for a design."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from codesign.design import Design, NetworkOutline
+from costmodels.estimate import Cost
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a worker returns for a design.
+
+    Attributes:
+        metrics: Measured metrics by dotted name: "accuracy", "accuracy_post_training",
+            "accuracy_distilled" (fractions of the validation split), "seconds.calibrate", ...
+        model: The integer model that was scored, as the bytes of its file.
+        details: JSON-able extras kept with the trial (per-layer figures, the loss's history).
+    """
+
+    metrics: Mapping[str, float]
+    model: bytes
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Problem(Protocol):
+    """A network, its data and its cost models, ready to score designs.
+
+    The driver holds one to price designs; each worker holds one to evaluate them.
+    """
+
+    outline: NetworkOutline
+    teacher: Mapping[str, float]
+
+    def price(self, design: Design) -> Cost:
+        """Return the design's cost in milliseconds of work, without training anything."""
+        ...
+
+    def evaluate(self, design: Design) -> Evaluation:
+        """Calibrate, distil, convert and score the design; the seed is the design's key."""
+        ...
+
+    def test_accuracy(self, model: bytes) -> float:
+        """Return the accuracy of an evaluated integer model on the test split, a fraction."""
+        ...
