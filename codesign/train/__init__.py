@@ -1,0 +1,1 @@
+"""Training: the float teacher, and the distillation of quantised designs from it."""
