@@ -1,0 +1,109 @@
+"""Run a graph in floating point: the definition of what each operation computes."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from codesign.graph.ir import SHAPE_OPERATIONS, Graph, Node, resolve
+from codesign.numerics.activation import ACTIVATIONS
+
+Parameters = Mapping[str, Tensor]
+Hook = Callable[[Node, Tensor], Tensor | None]
+
+
+def run(graph: Graph, images: Tensor, *, hook: Hook | None = None) -> Tensor:
+    """Return the logits of a batch in float.
+
+    Args:
+        graph: The network.
+        images: (batch, channels, height, width) float32.
+        hook: Called with each node and its result; what it returns, if not None, replaces it.
+    """
+    values: dict[str, Tensor] = {}
+    last_use = last_uses(graph.nodes)
+    for node in graph.nodes:
+        arguments = [values[name] for name in node.inputs]
+        if node.op == "input":
+            result = images
+        elif node.op in SHAPE_OPERATIONS:
+            result = move(node, arguments[0], images.shape[0])
+        else:
+            parameters = {role: graph.tensors[name] for role, name in node.parameters.items()}
+            result = compute(node, arguments, parameters)
+        replaced = hook(node, result) if hook else None
+        values[node.name] = result if replaced is None else replaced
+        for name in last_use[node.name]:
+            del values[name]
+    return values[graph.output.name]
+
+
+def last_uses(nodes: Sequence[Node]) -> dict[str, list[str]]:
+    """Return, for every node, the values nobody reads after it."""
+    last = {name: node.name for node in nodes for name in node.inputs}
+    done: dict[str, list[str]] = {node.name: [] for node in nodes}
+    for name, reader in last.items():
+        done[reader].append(name)
+    return done
+
+
+def compute(node: Node, x: Sequence[Tensor], p: Parameters) -> Tensor:
+    """Return the float result of a node that computes, for its operands and parameters."""
+    return _COMPUTE[node.op](node, x, p)
+
+
+def move(node: Node, x: Tensor, batch: int) -> Tensor:
+    """Return the result of a shape operation (`SHAPE_OPERATIONS`), on values of any type."""
+    a = node.attributes
+    if node.op == "permute":
+        return x.permute(a["order"])
+    if node.op == "select":
+        return x.select(a["dim"], a["index"])
+    if node.op == "slice":
+        indices = (slice(None),) * a["dim"] + (slice(a["start"], a["stop"], a["step"]),)
+        return x[indices]
+    sizes = resolve(node.shape, batch)
+    return x.reshape(sizes) if node.op == "reshape" else x.expand(sizes)
+
+
+def _conv2d(node: Node, x: Sequence[Tensor], p: Parameters) -> Tensor:
+    a = node.attributes
+    geometry = (a["stride"], a["padding"], a["dilation"], a["groups"])
+    return F.conv2d(x[0], p["weight"], p.get("bias"), *geometry)
+
+
+def _batch_norm(node: Node, x: Sequence[Tensor], p: Parameters) -> Tensor:
+    return F.batch_norm(
+        x[0],
+        p["running_mean"],
+        p["running_var"],
+        p.get("weight"),
+        p.get("bias"),
+        eps=node.attributes["epsilon"],
+    )
+
+
+def _layer_norm(node: Node, x: Sequence[Tensor], p: Parameters) -> Tensor:
+    shape = (x[0].shape[-1],)
+    return F.layer_norm(x[0], shape, p.get("weight"), p.get("bias"), node.attributes["epsilon"])
+
+
+def _matmul(node: Node, x: Sequence[Tensor], p: Parameters) -> Tensor:
+    return torch.matmul(x[0], x[1]) * node.attributes["factor"]
+
+
+_COMPUTE: dict[str, Callable[[Node, Sequence[Tensor], Parameters], Tensor]] = {
+    "conv2d": _conv2d,
+    "linear": lambda node, x, p: F.linear(x[0], p["weight"], p.get("bias")),
+    "batch_norm": _batch_norm,
+    "layer_norm": _layer_norm,
+    "matmul": _matmul,
+    "softmax": lambda node, x, p: torch.softmax(x[0], dim=-1),
+    "activation": lambda node, x, p: ACTIVATIONS.get(node.attributes["function"]).float(x[0]),
+    "add": lambda node, x, p: x[0] + x[1],
+    "mul": lambda node, x, p: x[0] * x[1],
+    "concat": lambda node, x, p: torch.cat(list(x), dim=node.attributes["dim"]),
+    "mean": lambda node, x, p: x[0].mean(node.attributes["dims"], keepdim=node.attributes["keep"]),
+    "constant": lambda node, x, p: p["value"],
+}

@@ -1,0 +1,279 @@
+"""Replay an integer model with NumPy alone, and check it against golden vectors.
+
+This file is the NumPy executor of the project and, copied into an export bundle as verify.py, the
+bundle's own check: it imports nothing else of the project. Every value is a whole number. Products
+and sums of the matrix operations are evaluated in float64, which is exact below 2**53; the bundle's
+accumulators are proved to fit 32 bits. All else is int64.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+
+def run(graph, tensors, codes, keep=None):
+    """Return the logits' codes (int64) for a batch of input codes.
+
+    Args:
+        graph: The model's JSON description.
+        tensors: Its arrays by key.
+        codes: Input codes, (batch, channels, height, width).
+        keep: A dict that receives every node's codes, or None.
+    """
+    formats = {node["name"]: node["format"] for node in graph["nodes"]}
+    last = {name: node["name"] for node in graph["nodes"] for name in node["inputs"]}
+    values = {}
+    result = None
+    for node in graph["nodes"]:
+        t = {role: tensors[key] for role, key in node["tensors"].items()}
+        inputs = [(values[name], formats[name]) for name in node["inputs"]]
+        if node["op"] == "input":
+            result = codes.astype(np.int64)
+        else:
+            result = OPERATIONS[node["op"]](node, t, inputs, len(codes))
+        values[node["name"]] = result
+        if keep is not None:
+            keep[node["name"]] = result
+        for name in node["inputs"]:
+            if last[name] == node["name"] and name in values:
+                del values[name]
+    return result
+
+
+def limits(fmt):
+    """Return the smallest and the largest code of a format."""
+    low = -(2 ** (fmt["bits"] - 1)) if fmt["signed"] else 0
+    return low, low + 2 ** fmt["bits"] - 1
+
+
+def finish(scaled, fmt):
+    """Add the zero point and clamp to the format's codes."""
+    return np.clip(scaled + fmt["zero_point"], *limits(fmt))
+
+
+def requantize(accumulator, multiplier, shift, fmt):
+    """Return clamp(zero point + ((accumulator * multiplier + 2**(shift - 1)) >> shift))."""
+    shift = np.asarray(shift, dtype=np.int64)
+    half = np.int64(1) << (shift - 1)
+    product = accumulator.astype(np.int64) * np.asarray(multiplier, dtype=np.int64)
+    return finish((product + half) >> shift, fmt)
+
+
+def centred(pair):
+    """Return codes minus their zero point."""
+    codes, fmt = pair
+    return codes - fmt["zero_point"]
+
+
+def conv2d(node, t, inputs, batch):
+    """Convolve, add the bias, requantise per output channel."""
+    a = node["attributes"]
+    x = centred(inputs[0])
+    weight = t["weight"].astype(np.float64)
+    (ph, pw), groups = a["padding"], a["groups"]
+    x = np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw))).astype(np.float64)
+    patches = windows(x, weight.shape[2:], a["stride"], a["dilation"])
+    outputs, per_group = len(weight) // groups, weight.shape[1]
+    parts = []
+    for g in range(groups):
+        w = weight[g * outputs : (g + 1) * outputs].reshape(outputs, -1)
+        p = patches[:, g * per_group : (g + 1) * per_group]
+        n, c, kh, kw, oh, ow = p.shape
+        parts.append(w @ p.reshape(n, c * kh * kw, oh * ow))
+    accumulator = np.concatenate(parts, axis=1).reshape(len(x), len(weight), oh, ow)
+    per_channel = (slice(None), None, None)
+    accumulator = accumulator.astype(np.int64) + t["bias"][per_channel]
+    m, s = t["multiplier"][per_channel], t["shift"][per_channel]
+    return requantize(accumulator, m, s, node["format"])
+
+
+def windows(x, kernel, stride, dilation):
+    """Return the patches under a kernel: (batch, channels, kh, kw, out height, out width)."""
+    (kh, kw), (sh, sw), (dh, dw) = kernel, stride, dilation
+    oh = (x.shape[2] - dh * (kh - 1) - 1) // sh + 1
+    ow = (x.shape[3] - dw * (kw - 1) - 1) // sw + 1
+    n, c, h, w = x.strides
+    return np.lib.stride_tricks.as_strided(
+        x,
+        (*x.shape[:2], kh, kw, oh, ow),
+        (n, c, h * dh, w * dw, h * sh, w * sw),
+        writeable=False,
+    )
+
+
+def linear(node, t, inputs, batch):
+    """Multiply by the weights, add the bias, requantise per output channel."""
+    x = centred(inputs[0]).astype(np.float64)
+    accumulator = (x @ t["weight"].astype(np.float64).T).astype(np.int64) + t["bias"]
+    return requantize(accumulator, t["multiplier"], t["shift"], node["format"])
+
+
+def matmul(node, t, inputs, batch):
+    """Multiply two tensors of codes and requantise."""
+    a = node["attributes"]
+    left, right = (centred(pair).astype(np.float64) for pair in inputs)
+    accumulator = np.matmul(left, right).astype(np.int64)
+    return requantize(accumulator, a["multiplier"], a["shift"], node["format"])
+
+
+def add(node, t, inputs, batch):
+    """Add two tensors of codes, each on its own scale."""
+    a = node["attributes"]
+    total = sum(centred(x) * m for x, m in zip(inputs, a["multipliers"]))
+    return requantize(total, 1, a["shift"], node["format"])
+
+
+def mul(node, t, inputs, batch):
+    """Multiply two tensors of codes element by element."""
+    a = node["attributes"]
+    product = centred(inputs[0]) * centred(inputs[1])
+    return requantize(product, a["multiplier"], a["shift"], node["format"])
+
+
+def requantize_codes(node, t, inputs, batch):
+    """Move codes to another format."""
+    a = node["attributes"]
+    return requantize(centred(inputs[0]), a["multiplier"], a["shift"], node["format"])
+
+
+def lookup(node, t, inputs, batch):
+    """Read the result for each code in a table."""
+    codes, fmt = inputs[0]
+    return t["table"].astype(np.int64)[codes - limits(fmt)[0]]
+
+
+def hardswish(node, t, inputs, batch):
+    """Return x * clip(x + 3, 0, 6) / 6 in codes."""
+    a = node["attributes"]
+    x = centred(inputs[0])
+    product = x * np.clip(x + a["three"], 0, 2 * a["three"])
+    return requantize(product, a["multiplier"], a["shift"], node["format"])
+
+
+def shift_exp(v, unit):
+    """Return unit * 2**20 * exp(v / unit) for v <= 0, by shifts and additions."""
+    power = v + (v >> 1) - (v >> 4)
+    whole = -power // unit
+    rest = -power - whole * unit
+    return ((unit - (rest >> 1)) << 20) >> np.minimum(whole, 62)
+
+
+def shift_swish(node, t, inputs, batch):
+    """Return x * sigmoid(x) in codes, exponentials by shifts and additions."""
+    a = node["attributes"]
+    x = centred(inputs[0])
+    one = shift_exp(x - a["maximum"], a["unit"])
+    other = shift_exp(np.int64(-a["maximum"]), a["unit"])
+    sigmoid = (one << 8) // np.maximum(one + other, 1)
+    return requantize(x * sigmoid, a["multiplier"], a["shift"], node["format"])
+
+
+def softmax(node, t, inputs, batch):
+    """Return the probabilities of rows: a table of exponentials and a rounded division."""
+    codes = inputs[0][0]
+    e = t["table"].astype(np.int64)[codes.max(axis=-1, keepdims=True) - codes]
+    total = e.sum(axis=-1, keepdims=True)
+    return (2 * node["attributes"]["levels"] * e + total) // (2 * total)
+
+
+def integer_sqrt(x):
+    """Return floor(sqrt(x)) of int64 below 2**52."""
+    root = np.floor(np.sqrt(x.astype(np.float64))).astype(np.int64)
+    root -= root * root > x
+    root += (root + 1) * (root + 1) <= x
+    return root
+
+
+def layer_norm(node, t, inputs, batch):
+    """Normalise rows over the last dimension with an integer root and one reciprocal a row."""
+    a = node["attributes"]
+    x = centred(inputs[0])
+    channels = x.shape[-1]
+    total = x.sum(axis=-1, keepdims=True)
+    variance = channels * (x * x).sum(axis=-1, keepdims=True) - total * total + a["epsilon"]
+    reciprocal = (1 << 40) // integer_sqrt(variance << 12)
+    normal = ((channels * x - total) * reciprocal + (1 << 23)) >> 24
+    scaled = (normal * t["scale"] + t["offset"] + (1 << (a["shift"] - 1))) >> a["shift"]
+    return finish(scaled, node["format"])
+
+
+def mean(node, t, inputs, batch):
+    """Average over dimensions: a sum, requantised by a ratio that divides by the count."""
+    a = node["attributes"]
+    total = centred(inputs[0]).sum(axis=tuple(a["dims"]), keepdims=bool(a["keep"]))
+    return requantize(total, a["multiplier"], a["shift"], node["format"])
+
+
+def concat(node, t, inputs, batch):
+    """Join tensors of one format."""
+    return np.concatenate([codes for codes, _ in inputs], axis=node["attributes"]["dim"])
+
+
+def constant(node, t, inputs, batch):
+    """Return stored codes."""
+    return t["value"].astype(np.int64)
+
+
+def move(node, t, inputs, batch):
+    """Reshape, permute, slice, select or expand: codes pass unchanged."""
+    x, a, op = inputs[0][0], node["attributes"], node["op"]
+    if op == "permute":
+        return x.transpose(a["order"])
+    if op == "select":
+        return np.take(x, a["index"], axis=a["dim"])
+    if op == "slice":
+        part = slice(a["start"], a["stop"], a["step"])
+        return x[(slice(None),) * a["dim"] + (part,)]
+    sizes = [d if isinstance(d, int) else int(d[:-2]) * batch for d in node["shape"]]
+    return x.reshape(sizes) if op == "reshape" else np.broadcast_to(x, sizes)
+
+
+OPERATIONS = {
+    "conv2d": conv2d,
+    "linear": linear,
+    "matmul": matmul,
+    "add": add,
+    "mul": mul,
+    "requantize": requantize_codes,
+    "lookup": lookup,
+    "hardswish": hardswish,
+    "shift_swish": shift_swish,
+    "softmax": softmax,
+    "layer_norm": layer_norm,
+    "mean": mean,
+    "concat": concat,
+    "constant": constant,
+    **dict.fromkeys(("reshape", "permute", "slice", "select", "expand"), move),
+}
+
+
+def main():
+    """Replay the golden inputs of the bundle this file lies in; return 0 if all codes match."""
+    folder = Path(__file__).resolve().parent
+    graph = json.loads((folder / "graph.json").read_text())
+    with np.load(folder / "weights.npz", allow_pickle=False) as file:
+        tensors = {key: file[key] for key in file.files}
+    with np.load(folder / "golden" / "golden.npz", allow_pickle=False) as file:
+        golden = {key: file[key] for key in file.files}
+    computed = {}
+    run(graph, tensors, golden[graph["nodes"][0]["name"]], keep=computed)
+    for node in graph["nodes"]:
+        name = node["name"]
+        expected, got = golden[name], computed[name]
+        differing = np.argwhere(expected != got) if expected.shape == got.shape else None
+        if differing is None or len(differing):
+            index = () if differing is None else tuple(int(i) for i in differing[0])
+            pair = (expected.shape, got.shape) if differing is None else (
+                expected[index], got[index])
+            print(f"DIFFERS {name} at {index}: expected {pair[0]}, got {pair[1]}")
+            return 1
+        print(f"ok  {name:60s} {node['op']:12s} {expected.size:9d} codes")
+    images = len(computed[graph["nodes"][-1]["name"]])
+    print(f"0 differing integers in {len(graph['nodes'])} nodes over {images} images")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""QuantizedNetwork: the differentiable twin of the integer model, trained while distilling."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from codesign.design import Design, LayerFormat
+from codesign.graph.execute import compute, last_uses, move
+from codesign.graph.ir import LAYER_OPERATIONS, SHAPE_OPERATIONS, Graph, Node
+from codesign.numerics.activation import ACTIVATIONS
+from codesign.numerics.fixed_point import Format
+from codesign.numerics.weights import SCHEMES
+from codesign.quantize.plan import plan
+
+Visit = Callable[[Node, Tensor], None]
+
+
+@dataclass
+class QuantizedNetwork:
+    """A planned graph with trainable tensors, weight scales and code formats.
+
+    Attributes:
+        graph: The planned graph (`codesign.quantize.plan`).
+        layers: Layer name to number format.
+        tensors: Trainable float parameters by name.
+        formats: Node name to the format of its codes; filled by calibration.
+        weight_scales: Layer name to its scale per output channel; filled by calibration.
+    """
+
+    graph: Graph
+    layers: Mapping[str, LayerFormat]
+    tensors: dict[str, Tensor]
+    formats: dict[str, Format] = field(default_factory=dict)
+    weight_scales: dict[str, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def build(cls, graph: Graph, design: Design, device: str = "cpu") -> "QuantizedNetwork":
+        """Return the network of a design, its tensors copied from the float graph."""
+        tensors = {
+            name: value.detach().clone().to(device).requires_grad_(value.is_floating_point())
+            for name, value in graph.tensors.items()
+        }
+        return cls(plan(graph, design), design.layer_formats, tensors)
+
+    def __post_init__(self) -> None:
+        self._nodes = self.graph.by_name
+        self._last_uses = last_uses(self.graph.nodes)
+
+    def forward(self, images: Tensor, visit: Visit | None = None) -> Tensor:
+        """Return the logits of a batch, every value rounded to its code's value.
+
+        Args:
+            images: (batch, channels, height, width) float32.
+            visit: Called with each node and its result.
+        """
+        values: dict[str, Tensor] = {}
+        for node in self.graph.nodes:
+            inputs = [values[name] for name in node.inputs]
+            result = self._twin(node, inputs, images)
+            if visit is not None:
+                visit(node, result)
+            values[node.name] = result
+            for name in self._last_uses[node.name]:
+                del values[name]
+        return values[self.graph.output.name]
+
+    __call__ = forward
+
+    def source_format(self, name: str) -> Format:
+        """Return the format of the codes that arrive under a node's name."""
+        node = self._nodes[name]
+        while node.op in SHAPE_OPERATIONS:
+            node = self._nodes[node.inputs[0]]
+        return self.formats[node.name]
+
+    def raw(self, node: Node, inputs: list[Tensor], images: Tensor) -> Tensor:
+        """Return a node's result before its own quantiser, weights quantised."""
+        if node.op == "input":
+            return images
+        if node.op == "requantize":
+            return inputs[0]
+        if node.op in SHAPE_OPERATIONS:
+            return move(node, inputs[0], images.shape[0])
+        parameters = {role: self.tensors[name] for role, name in node.parameters.items()}
+        if node.op in LAYER_OPERATIONS and node.name in self.weight_scales:
+            parameters["weight"] = self.quantized_weight(node, parameters["weight"])
+        return compute(node, inputs, parameters)
+
+    def quantized_weight(self, node: Node, weight: Tensor) -> Tensor:
+        """Return the values of a layer's integer weights, differentiable."""
+        layer = self.layers[node.name]
+        scheme = SCHEMES.get(layer.weight_scheme)
+        return scheme.twin(weight, self.weight_scales[node.name], layer.weight_bits)
+
+    def _twin(self, node: Node, inputs: list[Tensor], images: Tensor) -> Tensor:
+        if node.op == "activation":
+            function = ACTIVATIONS.get(node.attributes["function"])
+            source = Format(8, 1.0) if function.clips else self.source_format(node.inputs[0])
+            return function.twin(inputs[0], source, self.formats[node.name])
+        result = self.raw(node, inputs, images)
+        if node.op in SHAPE_OPERATIONS or "fused" in node.attributes:
+            return result
+        return self.formats[node.name].fake_quantize(result)

@@ -1,0 +1,115 @@
+"""Where a design puts quantisers: the graph with every node's code width written on it.
+
+Each layer reads codes of its own `activation_bits`. A value that only such layers read is stored at
+their width; a value with other readers too (residual sums, norms, attention) is stored at 8 bits and
+narrowed in front of the layer by a "requantize" node. What lies between a layer and its activation
+function stays inside the accelerator's output stage and has 8 bits.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from codesign.design import Design
+from codesign.errors import UserError
+from codesign.graph.ir import LAYER_OPERATIONS, SHAPE_OPERATIONS, Graph, Node
+from codesign.numerics.activation import ACTIVATIONS
+
+STORED_BITS = 8
+LOGITS_BITS = 16
+_FUSING = frozenset({"conv2d", "linear", "matmul", "add", "mul", "mean", "layer_norm"})
+
+
+def plan(graph: Graph, design: Design) -> Graph:
+    """Return the graph with the design's functions, code widths ("bits") and narrowing nodes.
+
+    Nodes whose only reader is an activation that clips get the attribute "fused": that
+    activation's name. They round straight to its codes.
+
+    Raises:
+        UserError: The design's layers or activations are not those of the graph.
+    """
+    _check(graph, design)
+    nodes = [_with_function(node, design.activation_functions) for node in graph.nodes]
+    graph = replace(graph, nodes=tuple(nodes))
+    readers = graph.consumers()
+    planned: list[Node] = []
+    for node in nodes:
+        layer = design.layer_formats.get(node.name) if node.op in LAYER_OPERATIONS else None
+        if layer is not None:
+            source = _computing(graph, node.inputs[0])
+            if _stored_bits(source, readers, design) != layer.activation_bits:
+                narrow = _narrow(node, graph, layer.activation_bits)
+                planned.append(narrow)
+                node = replace(node, inputs=(narrow.name, *node.inputs[1:]))
+        planned.append(_with_bits(node, readers, design, graph))
+    return replace(graph, nodes=tuple(planned))
+
+
+def _check(graph: Graph, design: Design) -> None:
+    for kind, wanted, given in (
+        ("layers", [n.name for n in graph.layers], design.layer_formats),
+        ("activations", [n.name for n in graph.nodes if n.op == "activation"],
+         design.activation_functions),
+    ):
+        if set(wanted) != set(given):
+            odd = sorted(set(wanted) ^ set(given))[0]
+            raise UserError(f"the design's {kind} are not those of model '{graph.name}': {odd}")
+
+
+def _with_function(node: Node, functions: Mapping[str, str]) -> Node:
+    if node.op != "activation":
+        return node
+    function = functions[node.name]
+    ACTIVATIONS.get(function)
+    return replace(node, attributes={**node.attributes, "function": function})
+
+
+def _computing(graph: Graph, name: str) -> Node:
+    """Return the node whose codes arrive under `name`, shape operations skipped."""
+    node = graph[name]
+    while node.op in SHAPE_OPERATIONS:
+        node = graph[node.inputs[0]]
+    return node
+
+
+def _widths(node: Node, readers: Mapping[str, list[Node]], design: Design) -> set[int]:
+    """Return the code widths that the readers of a node ask for."""
+    widths: set[int] = set()
+    for reader in readers[node.name]:
+        if reader.op in SHAPE_OPERATIONS:
+            widths |= _widths(reader, readers, design)
+        elif reader.op in LAYER_OPERATIONS:
+            widths.add(design.layer_formats[reader.name].activation_bits)
+        else:
+            widths.add(STORED_BITS)
+    return widths
+
+
+def _stored_bits(node: Node, readers: Mapping[str, list[Node]], design: Design) -> int:
+    widths = _widths(node, readers, design)
+    if node.op == "constant":
+        return STORED_BITS
+    return widths.pop() if len(widths) == 1 else STORED_BITS
+
+
+def _narrow(layer: Node, graph: Graph, bits: int) -> Node:
+    source = layer.inputs[0]
+    name = f"{layer.name}.input"
+    return Node(name, "requantize", (source,), graph[source].shape, {"bits": bits})
+
+
+def _with_bits(
+    node: Node, readers: Mapping[str, list[Node]], design: Design, graph: Graph
+) -> Node:
+    if node.op in SHAPE_OPERATIONS:
+        return node
+    if node.name == graph.output.name:
+        return replace(node, attributes={**node.attributes, "bits": LOGITS_BITS})
+    extra: dict[str, int | str] = {"bits": _stored_bits(node, readers, design)}
+    reader = readers[node.name][0] if len(readers[node.name]) == 1 else None
+    if reader is not None and reader.op == "activation" and node.op in _FUSING:
+        if ACTIVATIONS.get(reader.attributes["function"]).clips:
+            extra["fused"] = reader.name
+        else:
+            extra["bits"] = STORED_BITS
+    return replace(node, attributes={**node.attributes, **extra})
