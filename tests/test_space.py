@@ -199,7 +199,7 @@ def test_bad_fixed_patterns(fixed, message):
 
 
 def test_unknown_activation_names_the_known_ones():
-    with pytest.raises(UserError, match="'swoosh'.*relu"):
+    with pytest.raises(UserError, match=r"'swoosh'.*relu"):
         space_of(network__activations__choices=["swoosh"])
 
 

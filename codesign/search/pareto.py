@@ -25,8 +25,7 @@ def front_mask(points: ArrayLike) -> NDArray[np.bool_]:
     values = _points(points)
     no_worse = (values[:, None] <= values[None]).all(axis=2)
     better = (values[:, None] < values[None]).any(axis=2)
-    mask: NDArray[np.bool_] = ~(no_worse & better).any(axis=0)
-    return mask
+    return np.asarray(~(no_worse & better).any(axis=0))
 
 
 def hypervolume(points: ArrayLike, reference: ArrayLike) -> float:
@@ -42,7 +41,7 @@ def hypervolume(points: ArrayLike, reference: ArrayLike) -> float:
         reference: The reference point, (D).
     """
     corner = np.asarray(reference, dtype=np.float64)
-    values = _points(points).reshape(-1, len(corner))
+    values = _points(points, len(corner))
     values = values[(values < corner).all(axis=1)]
     return _volume(values[front_mask(values)] if len(values) else values, corner)
 
@@ -76,7 +75,7 @@ def relative_hypervolume(points: ArrayLike, reference: ArrayLike) -> float:
     """
     corner = np.asarray(reference, dtype=np.float64)
     scale = np.where(corner == 0, 1.0, np.abs(corner))
-    return hypervolume(_points(points).reshape(-1, len(corner)) / scale, corner / scale)
+    return hypervolume(_points(points, len(corner)) / scale, corner / scale)
 
 
 def knee(points: ArrayLike) -> int:
@@ -95,6 +94,6 @@ def knee(points: ArrayLike) -> int:
     return int(np.argmin((scaled**2).sum(axis=1)))
 
 
-def _points(points: ArrayLike) -> Points:
+def _points(points: ArrayLike, dimensions: int = -1) -> Points:
     values = np.asarray(points, dtype=np.float64)
-    return values.reshape(len(values), -1)
+    return values.reshape(-1, dimensions) if dimensions > 0 else np.atleast_2d(values)
