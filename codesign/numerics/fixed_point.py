@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from codesign.numerics.straight_through import FakeQuantize
+
 MULTIPLIER_BITS = 16
 MAX_SHIFT = 44
 """Largest shift: an 8-bit zero point moved up by it stays below 2**53, float64's whole numbers."""
@@ -71,9 +73,9 @@ class Format:
 
     def fake_quantize(self, x: Tensor) -> Tensor:
         """Return x rounded to its code's value; gradients pass where x is in range."""
-        return torch.fake_quantize_per_tensor_affine(
-            x, self.scale, self.zero_point, self.low, self.high
-        )
+        low = (self.low - self.zero_point) * self.scale
+        high = (self.high - self.zero_point) * self.scale
+        return FakeQuantize.apply(x, self.scale, low, high)  # type: ignore[no-any-return]
 
     def to_json(self) -> dict[str, Any]:
         """Return the format as JSON-able values."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from codesign.numerics.activation.base import Activation, activation
 from codesign.numerics.fixed_point import Format, dyadic
+from codesign.numerics.straight_through import SiLUTable
 
 EXPONENT_SHIFT = 20
 """Largest power of two in an exponential, exp(-x) is 0 below 2**-20."""
@@ -71,7 +72,6 @@ class ShiftSwish(Activation):
 
     def twin(self, x: Tensor, source: Format, target: Format) -> Tensor:
         """Return the integer form's values exactly, with SiLU's gradient."""
-        values = target.dequantize(self.table(source, target)).to(x.dtype)
-        smooth = F.silu(x)
-        codes = source.quantize(x.detach()).to(torch.int64) - source.low
-        return smooth + (values.to(x.device)[codes] - smooth).detach()
+        values = target.dequantize(self.table(source, target)).to(x.device, x.dtype)
+        zero = source.zero_point - source.low
+        return SiLUTable.apply(x, values, source.scale, zero)  # type: ignore[no-any-return]

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from codesign.numerics.straight_through import Substitute
 from codesign.registry import Registry
 
 _CANDIDATES = torch.linspace(0.30, 1.20, 46)
@@ -41,11 +42,9 @@ class WeightScheme(ABC):
         """Return scale * integer weight, with gradients passed where the weight is in range."""
         wide = _per_channel(scale, weight)
         with torch.no_grad():
-            ratio = weight / wide
-            values = self.round(ratio, bits) * wide
-            inside = (ratio.abs() <= self.largest(bits) + 0.5).to(weight.dtype)
-        passed = weight * inside
-        return passed + (values - passed.detach())
+            values = self.round(weight / wide, bits).mul_(wide)
+        limit = wide * (self.largest(bits) + 0.5)
+        return Substitute.apply(weight, values, limit)  # type: ignore[no-any-return]
 
     def search_scale(self, weight: Tensor, bits: int) -> Tensor:
         """Return the scale per output channel (float32) with the least squared error.
