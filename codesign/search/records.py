@@ -51,6 +51,7 @@ class StudyRecord:
         settings: The resolved settings.
         teacher: Metrics of the float teacher, for example {"accuracy": .., "test_accuracy": ..}.
         board: Board limits by resource, for example {"dsp": 1728, "lut": 230400, ...}.
+        provenance: What backs the cost figures, by the longest matching prefix of their name.
     """
 
     name: str
@@ -61,6 +62,7 @@ class StudyRecord:
     settings: Mapping[str, Any]
     teacher: Mapping[str, float]
     board: Mapping[str, float]
+    provenance: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def front(self) -> tuple[TrialRecord, ...]:
