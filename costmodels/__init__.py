@@ -1,0 +1,1 @@
+"""Cost models of FPGA accelerators and GPUs for quantised vision networks."""

@@ -1,5 +1,102 @@
-"""The front door of the cost models."""
+"""The front door of the cost models: a workload and an accelerator in, a Cost out."""
 
+from collections.abc import Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+
+from costmodels import fpga, gpu
+from costmodels.accelerator import Accelerator
+from costmodels.board import load_board, load_gpu
 from costmodels.cost import Cost, LayerCost
+from costmodels.engines import Placement
+from costmodels.errors import CostModelError
+from costmodels.latency import analytical_cycles
+from costmodels.provenance import provenance
+from costmodels.scalesim import simulate_layer
+from costmodels.validate import check_accelerator, check_workload
+from costmodels.workload import Workload
 
-__all__ = ["Cost", "LayerCost"]
+__all__ = ["CYCLE_MODELS", "Cost", "LayerCost", "estimate"]
+
+CYCLE_MODELS = ("analytical", "scalesim")
+
+
+def estimate(
+    workload: Workload,
+    accelerator: Accelerator,
+    *,
+    cycles: str = "analytical",
+    gpus: Sequence[str] = (),
+    cache_dir: str | Path | None = None,
+) -> Cost:
+    """Price a network on an accelerator, and on GPUs, for one image.
+
+    A design larger than its board is priced all the same; its percentages exceed 100.
+
+    Args:
+        workload: The network.
+        accelerator: The FPGA design.
+        cycles: "analytical" takes the arrays' cycles from the closed forms, "scalesim" from
+            SCALE-Sim 3.0.0, whose sum is then also reported as "scalesim.cycles".
+        gpus: Names of the GPUs to price (files in `gpus/`), with INT8 kernels at batch 1.
+        cache_dir: Folder for SCALE-Sim's results, kept from run to run; None keeps none.
+
+    Returns:
+        The cost: metrics by dotted name, cost of each operation, provenance of each figure.
+
+    Raises:
+        CostModelError: Something in the input cannot be priced; the message names it.
+    """
+    if cycles not in CYCLE_MODELS:
+        raise CostModelError(f"unknown cycles '{cycles}'. Known: {', '.join(CYCLE_MODELS)}.")
+    check_accelerator(accelerator)
+    check_workload(workload)
+    board = load_board(accelerator.board)
+    folder = Path(cache_dir) if cache_dir is not None else None
+    model = analytical_cycles if cycles == "analytical" else partial(_simulated, cache_dir=folder)
+    priced = fpga.price(workload, accelerator, board, model)
+    metrics = fpga.metrics(priced, accelerator, board) | _model_metrics(workload)
+    if cycles == "scalesim":
+        metrics |= _scalesim_metrics(priced, accelerator)
+    for name in gpus:
+        latency = gpu.latency_ms(_kernels(workload), load_gpu(name))
+        metrics[f"gpu.{name}.latency_ms"] = latency
+    return Cost(metrics, priced.layers, provenance(cycles))
+
+
+def _simulated(
+    placements: Sequence[Placement], dataflow: str, *, cache_dir: Path | None
+) -> list[int]:
+    return [simulate_layer(p.layer, p.rows, p.cols, dataflow, cache_dir) for p in placements]
+
+
+def _scalesim_metrics(priced: fpga.FpgaCost, accelerator: Accelerator) -> dict[str, float]:
+    """Return the arrays' cycles as SCALE-Sim counts them, without DRAM, vector or depthwise."""
+    arrays = ("mac_array", "shift_array")
+    total = sum(layer.compute_cycles for layer in priced.layers if layer.engine in arrays)
+    milliseconds = total / (accelerator.clock_mhz * 1e3)
+    return {"scalesim.cycles": float(total), "scalesim.latency_ms": milliseconds}
+
+
+def _model_metrics(workload: Workload) -> dict[str, float]:
+    """Return size and mean widths; weights are weighted by count, activations by elements read."""
+    with_weights = [layer for layer in workload.layers if layer.kind != "matmul"]
+    weights = sum(layer.weight_elements for layer in with_weights)
+    weight_bits = sum(layer.weight_elements * layer.weight_bits for layer in with_weights)
+    inputs = sum(layer.input_elements for layer in workload.layers)
+    input_bits = sum(layer.input_elements * layer.activation_bits for layer in workload.layers)
+    return {
+        "model.size_kb": workload.parameter_bits / 8192,
+        "model.weights": float(weights),
+        "model.mean_weight_bits": weight_bits / weights if weights else 0.0,
+        "model.mean_activation_bits": input_bits / inputs if inputs else 0.0,
+        "model.macs": float(sum(layer.macs for layer in workload.layers)),
+        "model.bit_operations": float(
+            sum(layer.macs * layer.weight_bits * layer.activation_bits for layer in workload.layers)
+        ),
+    }
+
+
+# A search prices thousands of designs of few networks: GPU kernels do not depend on the widths,
+# but equal workloads recur too.
+_kernels = lru_cache(maxsize=128)(gpu.kernels)

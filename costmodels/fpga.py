@@ -1,0 +1,170 @@
+"""The FPGA template: resources, latency and energy of one accelerator for one workload."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from costmodels.accelerator import Accelerator
+from costmodels.board import Board
+from costmodels.cost import LayerCost
+from costmodels.energy import energy_mj
+from costmodels.engines import Build, Placement, lane_widths, place
+from costmodels.fabric import (
+    control_cost,
+    dsp_pe_group,
+    log2_pe,
+    reconfiguration_lut,
+)
+from costmodels.latency import CONSTANT_BITS, ArrayCycles, analytical_cycles, layer_costs
+from costmodels.memory import Memory, buffer_depth
+from costmodels.memory import place as place_memory
+from costmodels.packing import array_dsps
+from costmodels.vector_unit import Fabric, lane_cost
+from costmodels.workload import Workload
+
+
+@dataclass(frozen=True)
+class FpgaCost:
+    """Resources by part of the template, and the cost of each operation.
+
+    Attributes:
+        parts: Fabric of "mac_array", "shift_array", "depthwise", "vector" and "control".
+        memory: All memory blocks.
+        layers: Cost of each operation, in order.
+        energy_mj: Relative energy of one image.
+    """
+
+    parts: Mapping[str, Fabric]
+    memory: Memory
+    layers: tuple[LayerCost, ...]
+    energy_mj: float
+
+    @property
+    def cycles(self) -> int:
+        """Clock cycles of one image."""
+        return sum(layer.cycles for layer in self.layers)
+
+    @property
+    def fabric(self) -> Fabric:
+        """LUTs (memory included), flip-flops and DSPs of the whole design."""
+        return sum(self.parts.values(), start=Fabric(lut=self.memory.lut))
+
+
+def price(
+    workload: Workload,
+    accelerator: Accelerator,
+    board: Board,
+    array_cycles: ArrayCycles = analytical_cycles,
+) -> FpgaCost:
+    """Price a checked workload on a checked accelerator.
+
+    Args:
+        workload: The network, for one image.
+        accelerator: The template's parameters.
+        board: What it is built on.
+        array_cycles: Cycles of the layers placed on arrays.
+
+    Raises:
+        CostModelError: A layer has no engine, or operands that no DSP takes.
+    """
+    placements, builds = place(workload, accelerator, board.dsp_type)
+    layers = layer_costs(workload, placements, accelerator, board, array_cycles)
+    cycles = sum(layer.cycles for layer in layers)
+    seconds = cycles / (accelerator.clock_mhz * 1e6)
+    energy = energy_mj(
+        placements, layers, workload.vector_operations, accelerator.dataflow, seconds
+    )
+    parts = {
+        "mac_array": _mac_array(builds.get("mac_array"), accelerator),
+        "shift_array": _shift_array(builds.get("shift_array"), accelerator),
+        "depthwise": _depthwise(builds.get("depthwise"), accelerator),
+        "vector": lane_cost(workload.vector_operations) * accelerator.vector_lanes,
+        "control": control_cost(),
+    }
+    return FpgaCost(parts, memory_cost(placements, accelerator, board), layers, energy)
+
+
+def metrics(cost: FpgaCost, accelerator: Accelerator, board: Board) -> dict[str, float]:
+    """Return the cost as metrics by dotted name; percentages are of the whole board."""
+    fabric, memory = cost.fabric, cost.memory
+    milliseconds = cost.cycles / (accelerator.clock_mhz * 1e3)
+    used = {
+        "dsp": (fabric.dsp, board.dsp),
+        "lut": (round(fabric.lut), board.lut),
+        "ff": (round(fabric.ff), board.ff),
+        "bram": (memory.bram18 / 2, board.bram36),
+        "uram": (memory.uram, board.uram),
+    }
+    values = {
+        "fpga.latency_ms": milliseconds,
+        "fpga.fps": 1e3 / milliseconds,
+        "fpga.cycles": cost.cycles,
+        "fpga.compute_cycles": sum(layer.compute_cycles for layer in cost.layers),
+        "fpga.vector_cycles": sum(layer.vector_cycles for layer in cost.layers),
+        "fpga.dram_cycles": sum(layer.dram_cycles for layer in cost.layers),
+        "fpga.dram_mb": sum(layer.dram_bytes for layer in cost.layers) / 1e6,
+        "fpga.energy_mj": cost.energy_mj,
+    }
+    for name, (amount, limit) in used.items():
+        values["fpga.bram36" if name == "bram" else f"fpga.{name}"] = amount
+        values[f"fpga.{name}_pct"] = 100 * amount / limit if limit else 0.0
+    for part, resources in cost.parts.items():
+        values[f"fpga.{part}_dsp"] = resources.dsp
+        values[f"fpga.{part}_lut"] = round(resources.lut)
+    return {name: float(value) for name, value in values.items()}
+
+
+def memory_cost(placements: Sequence[Placement], accelerator: Accelerator, board: Board) -> Memory:
+    """Return the blocks of the three buffers, the constants and the line buffers."""
+    widths = [lane_widths(placement, accelerator.dataflow) for placement in placements]
+    sizes = (
+        accelerator.input_buffer_kb,
+        accelerator.weight_buffer_kb,
+        accelerator.output_buffer_kb,
+    )
+    total = Memory()
+    for column, size_kb in zip(zip(*widths, strict=True), sizes, strict=False):
+        width = max(column)
+        total += place_memory(buffer_depth(size_kb, width), width, has_uram=board.uram > 0)
+    channels = max((p.layer.n * p.layer.repeats for p in placements if _has_weights(p)), default=0)
+    lanes = accelerator.vector_lanes
+    constants = place_memory(2 * -(-channels // lanes), lanes * CONSTANT_BITS, has_uram=False)
+    return total + constants + _line_buffers(placements)
+
+
+def _line_buffers(placements: Sequence[Placement]) -> Memory:
+    """Return the rows of pixels the depthwise engine keeps to see its whole window."""
+    engine = [p for p in placements if p.engine == "depthwise"]
+    depth = max(((p.layer.kernel_height - 1) * p.layer.in_width for p in engine), default=0)
+    width = max((p.rows * p.layer.activation_bits for p in engine), default=0)
+    return place_memory(depth, width, has_uram=False)
+
+
+def _has_weights(placement: Placement) -> bool:
+    return placement.layer.kind != "matmul"
+
+
+def _mac_array(build: Build | None, accelerator: Accelerator) -> Fabric:
+    if build is None:
+        return Fabric()
+    dsps = array_dsps(
+        accelerator.mac_rows, accelerator.mac_cols, build.packed, accelerator.dataflow
+    )
+    group = dsp_pe_group(
+        build.weight_bits, build.activation_bits, build.accumulator_bits, build.modes[-1]
+    )
+    return (group + Fabric(lut=reconfiguration_lut(len(build.modes)))) * dsps
+
+
+def _shift_array(build: Build | None, accelerator: Accelerator) -> Fabric:
+    if build is None:
+        return Fabric()
+    pe = log2_pe(build.weight_bits, build.activation_bits, build.accumulator_bits)
+    return pe * (accelerator.shift_rows * accelerator.shift_cols)
+
+
+def _depthwise(build: Build | None, accelerator: Accelerator) -> Fabric:
+    if build is None:
+        return Fabric()
+    widths = build.weight_bits, build.activation_bits, build.accumulator_bits
+    lane = dsp_pe_group(*widths, build.packed) if build.packed.products else log2_pe(*widths)
+    return lane * accelerator.depthwise_lanes

@@ -1,0 +1,66 @@
+"""Block RAM, UltraRAM and LUT RAM of the buffers."""
+
+from dataclasses import dataclass
+
+# Shapes (depth, width) of an 18-kbit block: AMD UG573 (the last as simple dual port).
+BRAM18_SHAPES = ((16384, 1), (8192, 2), (4096, 4), (2048, 9), (1024, 18), (512, 36))
+URAM_DEPTH, URAM_WIDTH = 4096, 72  # the only shape on UltraScale+: AMD UG573
+LUTRAM_MAX_DEPTH = 128
+_URAM_MIN_FILL = 0.5
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Memory blocks; `lut` is LUTs used as RAM."""
+
+    bram18: int = 0
+    uram: int = 0
+    lut: int = 0
+
+    def __add__(self, other: "Memory") -> "Memory":
+        """Return the sum, kind by kind."""
+        return Memory(self.bram18 + other.bram18, self.uram + other.uram, self.lut + other.lut)
+
+
+def bram18_blocks(depth: int, width: int) -> int:
+    """Return the 18-kbit blocks of a `depth` x `width`-bit memory.
+
+    The fewest over the shapes of the block, as FINN and Yosys count them; two make a BRAM36.
+    """
+    return min(-(-depth // d) * -(-width // w) for d, w in BRAM18_SHAPES)
+
+
+def uram_blocks(depth: int, width: int) -> int:
+    """Return the 288-kbit blocks of a `depth` x `width`-bit memory (UltraScale+)."""
+    return -(-depth // URAM_DEPTH) * -(-width // URAM_WIDTH)
+
+
+def lutram_luts(depth: int, width: int) -> int:
+    """Return the LUTs of a simple dual-port LUT RAM: 64 x 1 bit each, a third more for the port."""
+    return -(-(-(-depth // 64) * width * 4) // 3)
+
+
+def place(depth: int, width: int, *, has_uram: bool) -> Memory:
+    """Return the cheapest kind of memory that suits a `depth` x `width`-bit buffer.
+
+    LUT RAM up to 128 words; UltraRAM where the board has it and at least half of its bits would be
+    used; else block RAM.
+
+    Args:
+        depth: Words.
+        width: Bits of a word, all read in one cycle.
+        has_uram: The board has UltraRAM.
+    """
+    if depth <= 0 or width <= 0:
+        return Memory()
+    if depth <= LUTRAM_MAX_DEPTH:
+        return Memory(lut=lutram_luts(depth, width))
+    blocks = uram_blocks(depth, width)
+    if has_uram and depth * width >= _URAM_MIN_FILL * blocks * URAM_DEPTH * URAM_WIDTH:
+        return Memory(uram=blocks)
+    return Memory(bram18=bram18_blocks(depth, width))
+
+
+def buffer_depth(size_kb: int, width: int) -> int:
+    """Return the words of a double buffer whose halves hold `size_kb` kB (1024 bytes) each."""
+    return 2 * -(-size_kb * 8192 // width)

@@ -1,0 +1,114 @@
+"""Checks on what the cost models are given: clear errors instead of meaningless figures."""
+
+import math
+from dataclasses import fields
+
+from costmodels.accelerator import Accelerator
+from costmodels.board import load_board
+from costmodels.errors import CostModelError
+from costmodels.systolic import DATAFLOWS
+from costmodels.vector_unit import function_of
+from costmodels.workload import MatrixLayer, VectorOperation, Workload
+
+PRECISIONS = ("static", "reconfigurable")
+KINDS = ("conv", "depthwise", "linear", "matmul")
+SCHEMES = ("uniform", "log2")
+
+_MAY_BE_ZERO = {"mac_rows", "mac_cols", "shift_rows", "shift_cols", "depthwise_lanes"}
+_MAY_BE_ZERO |= {"in_height", "in_width", "in_channels", "out_channels"}
+_MAX_BITS = 32
+
+
+def check_accelerator(accelerator: Accelerator) -> None:
+    """Check every field of an accelerator.
+
+    Raises:
+        CostModelError: A size is not a positive whole number, the clock is not positive and
+            finite, or the dataflow, precision or board is unknown.
+    """
+    for field in fields(accelerator):
+        if field.name not in ("board", "dataflow", "precision", "clock_mhz"):
+            _check_size("accelerator", field.name, getattr(accelerator, field.name))
+    clock = accelerator.clock_mhz
+    if not isinstance(clock, int | float) or not math.isfinite(clock) or clock <= 0:
+        raise CostModelError(f"accelerator: clock_mhz must be positive and finite, not {clock!r}")
+    _check_choice("accelerator", "dataflow", accelerator.dataflow, DATAFLOWS)
+    _check_choice("accelerator", "precision", accelerator.precision, PRECISIONS)
+    for array in ("mac", "shift"):
+        rows, cols = (getattr(accelerator, f"{array}_{side}") for side in ("rows", "cols"))
+        if (rows == 0) != (cols == 0):
+            raise CostModelError(
+                f"accelerator: {array}_rows is {rows} and {array}_cols is {cols}; "
+                "give both, or 0 for both to leave the array out"
+            )
+    load_board(accelerator.board)
+
+
+def check_workload(workload: Workload) -> None:
+    """Check every operation of a workload.
+
+    Raises:
+        CostModelError: A size or width is not a positive whole number, a kind, scheme or function
+            is unknown, two layers share a name, or work is fused into a layer there is not.
+    """
+    if not workload.operations:
+        raise CostModelError(f"workload '{workload.name}' has no operations")
+    names = [layer.name for layer in workload.layers]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise CostModelError(f"workload '{workload.name}': two layers are called '{twice}'")
+    known = set(names)
+    for operation in workload.operations:
+        if isinstance(operation, MatrixLayer):
+            _check_layer(operation)
+        else:
+            _check_vector(operation, known)
+    bits = workload.parameter_bits
+    if not isinstance(bits, int) or bits < 0:
+        raise CostModelError(f"workload: parameter_bits must be a whole number, not {bits!r}")
+
+
+def _check_layer(layer: MatrixLayer) -> None:
+    where = f"layer '{layer.name}'"
+    _check_choice(where, "kind", layer.kind, KINDS)
+    _check_choice(where, "weight_scheme", layer.weight_scheme, SCHEMES)
+    for name, value in vars(layer).items():
+        if name not in ("name", "kind", "weight_scheme"):
+            _check_size(where, name, value)
+    _check_bits(where, layer, ("weight_bits", "activation_bits", "output_bits"))
+    window = layer.kernel_height * layer.kernel_width
+    if layer.in_height and (
+        layer.in_height < layer.kernel_height or layer.in_width < layer.kernel_width
+    ):
+        raise CostModelError(f"{where}: in_height x in_width is smaller than the kernel")
+    if layer.in_height and layer.k % window:
+        raise CostModelError(f"{where}: k is {layer.k}, not a multiple of its {window}-tap kernel")
+
+
+def _check_vector(operation: VectorOperation, layers: set[str]) -> None:
+    where = f"operation '{operation.name}'"
+    function_of(operation)
+    for name in ("elements", "row_length", "input_bits", "output_bits"):
+        _check_size(where, name, getattr(operation, name))
+    _check_bits(where, operation, ("input_bits", "output_bits"))
+    if operation.fused_into is not None and operation.fused_into not in layers:
+        raise CostModelError(f"{where}: fused_into names '{operation.fused_into}', not a layer")
+
+
+def _check_size(where: str, name: str, value: object) -> None:
+    least = 0 if name in _MAY_BE_ZERO else 1
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not whole or value < least:  # type: ignore[operator]
+        kind = "zero or a positive whole number" if least == 0 else "a positive whole number"
+        raise CostModelError(f"{where}: {name} must be {kind}, not {value!r}")
+
+
+def _check_bits(where: str, operation: object, names: tuple[str, ...]) -> None:
+    for name in names:
+        if getattr(operation, name) > _MAX_BITS:
+            raise CostModelError(f"{where}: {name} must be at most {_MAX_BITS}")
+
+
+def _check_choice(where: str, name: str, value: object, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise CostModelError(f"{where}: unknown {name} '{value}'. Known: {', '.join(known)}.")

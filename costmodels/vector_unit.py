@@ -1,0 +1,148 @@
+"""The vector unit: which circuit does each function, what a lane of it costs, how long it takes.
+
+Every lane holds one circuit of each function the workload uses. The circuits are
+`reference/vector_unit.v`; their resources (`vector_unit.csv`) are synthesis results.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+
+from costmodels.errors import CostModelError
+from costmodels.systolic import ceil_div
+from costmodels.tables import read_table
+from costmodels.workload import VectorOperation
+
+
+@dataclass(frozen=True)
+class Function:
+    """How the vector unit does a function.
+
+    Attributes:
+        circuit: Module of `reference/vector_unit.v`.
+        passes: Times each element goes through a lane.
+        row_cycles: Extra cycles a row costs its lane (a serial division or root), where rows of
+            different lanes proceed together.
+        operands: Streams read from memory when the operation stands alone.
+        reduces: One element is written a row, not one an element.
+    """
+
+    circuit: str
+    passes: int = 1
+    row_cycles: int = 0
+    operands: int = 1
+    reduces: bool = False
+
+
+# The serial divider takes 32 cycles and the serial root 16.
+FUNCTIONS = {
+    "requantize": Function("requantize"),
+    "table": Function("table_lookup"),
+    "relu": Function("relu"),
+    "relu6": Function("clip"),
+    "clip": Function("clip"),
+    "hardswish": Function("hardswish"),
+    "hardsigmoid": Function("rescale"),
+    "shift_swish": Function("shift_swish"),
+    "shift_gelu": Function("shift_swish"),
+    "softmax": Function("softmax", passes=3, row_cycles=32),
+    "layer_norm": Function("layer_norm", passes=2, row_cycles=48),
+    "add": Function("add", operands=2),
+    "mul": Function("multiply", operands=2),
+    "divide": Function("divide", operands=2),
+    "rescale": Function("rescale"),
+    "concat": Function("rescale"),
+    "pool": Function("mean_pool", reduces=True),
+    "mean": Function("mean_pool", reduces=True),
+    "max_pool": Function("max_pool", reduces=True),
+}
+
+
+@dataclass(frozen=True)
+class Fabric:
+    """Fabric resources."""
+
+    lut: float = 0.0
+    ff: float = 0.0
+    dsp: float = 0.0
+
+    def __add__(self, other: "Fabric") -> "Fabric":
+        """Return the sum, resource by resource."""
+        return Fabric(self.lut + other.lut, self.ff + other.ff, self.dsp + other.dsp)
+
+    def __mul__(self, count: float) -> "Fabric":
+        """Return `count` copies."""
+        return Fabric(self.lut * count, self.ff * count, self.dsp * count)
+
+
+def function_of(operation: VectorOperation) -> Function:
+    """Return how the vector unit does the operation.
+
+    Raises:
+        CostModelError: The function is not one the vector unit has.
+    """
+    try:
+        return FUNCTIONS[operation.function]
+    except KeyError:
+        raise CostModelError(
+            f"operation '{operation.name}': the vector unit has no function "
+            f"'{operation.function}'. Known: {', '.join(sorted(FUNCTIONS))}."
+        ) from None
+
+
+def operation_cycles(operation: VectorOperation, lanes: int) -> int:
+    """Return the cycles of one operation on `lanes` lanes, each taking one element a cycle.
+
+    Raises:
+        CostModelError: The function is not one the vector unit has.
+    """
+    function = function_of(operation)
+    streaming = int(ceil_div(operation.elements, lanes)) * function.passes
+    if not function.row_cycles:
+        return streaming
+    rows = int(ceil_div(operation.elements, operation.row_length))
+    return streaming + int(ceil_div(rows, lanes)) * function.row_cycles
+
+
+def fused_cycles(operations: Iterable[VectorOperation], lanes: int) -> int:
+    """Return the cycles of work fused into one layer.
+
+    Element-wise circuits form one pipeline, so the longest counts; functions of several passes
+    must wait for whole rows and add up.
+    """
+    pipeline, passes = 0, 0
+    for operation in operations:
+        taken = operation_cycles(operation, lanes)
+        if function_of(operation).passes > 1:
+            passes += taken
+        else:
+            pipeline = max(pipeline, taken)
+    return pipeline + passes
+
+
+def operation_bytes(operation: VectorOperation) -> int:
+    """Return the DRAM bytes of an operation that stands alone: operands read, results written."""
+    function = function_of(operation)
+    read = operation.elements * function.operands * operation.input_bits
+    written = operation.elements // (operation.row_length if function.reduces else 1)
+    return int(ceil_div(read + written * operation.output_bits, 8))
+
+
+def lane_cost(operations: Iterable[VectorOperation]) -> Fabric:
+    """Return the resources of one lane that does all the operations."""
+    circuits = {function_of(op).circuit for op in operations} - {"table_lookup"}
+    total = Fabric()
+    for circuit in sorted(circuits | {"requantize"}):  # every matrix layer ends in one
+        total += _circuit_cost(circuit)
+    table_bits = max(
+        (op.output_bits << op.input_bits for op in operations if op.function == "table"), default=0
+    )
+    return total + _circuit_cost("table_lookup") * (table_bits / (8 << 8))
+
+
+@cache
+def _circuit_cost(circuit: str) -> Fabric:
+    for row in read_table("vector_unit"):
+        if row["module"] == circuit:
+            return Fabric(float(row["lut"]), float(row["ff"]), float(row["dsp"]))
+    raise KeyError(circuit)
