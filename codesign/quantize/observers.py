@@ -48,6 +48,9 @@ def mse(values: Tensor, bits: int) -> Format:
 
 
 def sample(values: Tensor) -> Tensor:
-    """Return at most 16,384 values, evenly spread over the tensor."""
+    """Return about 16,384 values, evenly spread over the tensor.
+
+    The stride is odd: an even one would pick the same columns of every image.
+    """
     flat = values.detach().reshape(-1)
-    return flat[:: max(1, flat.numel() // SAMPLE)].float()
+    return flat[:: (flat.numel() // SAMPLE) | 1].float()

@@ -1,0 +1,192 @@
+"""From a graph and a design to the Workload that the cost models price."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from codesign.design import Design, LayerFormat
+from codesign.graph.ir import LAYER_OPERATIONS, SHAPE_OPERATIONS, Graph, Node, elements, resolve
+from codesign.graph.outline import layer_kind
+from codesign.numerics.activation import ACTIVATIONS
+from codesign.quantize.plan import plan
+from costmodels.workload import MatrixLayer, VectorOperation, Workload
+
+_MULTIPLIER_BITS, _SHIFT_BITS, _BIAS_BITS = 16, 6, 32
+_EXPONENTIAL_BITS = 15
+_FROM_ARRAY = frozenset({"conv2d", "linear", "matmul"})
+
+
+def workload(graph: Graph, design: Design) -> Workload:
+    """Return what one image of the design's network asks of hardware.
+
+    Every layer's output passes the requantiser of its output stage; an activation that alone reads
+    a layer is fused into that stage too.
+    """
+    planned = plan(graph, design)
+    extraction = _Extraction(planned, design.layer_formats, planned.consumers())
+    operations: list[MatrixLayer | VectorOperation] = []
+    for node in planned.nodes:
+        if node.op in SHAPE_OPERATIONS or node.op in ("input", "constant"):
+            continue
+        operations += extraction.operations(node)
+    return Workload(graph.name, tuple(operations), extraction.parameter_bits)
+
+
+@dataclass
+class _Extraction:
+    graph: Graph
+    formats: Mapping[str, LayerFormat]
+    readers: Mapping[str, list[Node]]
+    parameter_bits: int = 0
+
+    def __post_init__(self) -> None:
+        self.nodes = self.graph.by_name
+
+    def bits(self, name: str) -> int:
+        """Return the width of the codes that arrive under a name."""
+        node = self.nodes[name]
+        while node.op in SHAPE_OPERATIONS:
+            node = self.nodes[node.inputs[0]]
+        return self.written_bits(node)
+
+    def written_bits(self, node: Node) -> int:
+        """Return the width of the codes a node writes (its fused activation's, if any)."""
+        fused = node.attributes.get("fused")
+        return int(self.nodes[fused].attributes["bits"] if fused else node.attributes["bits"])
+
+    def stored_bits(self, node: Node) -> int:
+        """Return the width of what leaves a layer's output stage for memory."""
+        follower = self.follower(node)
+        return int(follower.attributes["bits"]) if follower else self.written_bits(node)
+
+    def follower(self, node: Node) -> Node | None:
+        """Return the activation that alone reads a node, or None."""
+        readers = self.readers[node.name]
+        alone = len(readers) == 1 and readers[0].op == "activation"
+        return readers[0] if alone else None
+
+    def operations(self, node: Node) -> list[MatrixLayer | VectorOperation]:
+        """Return the work of one node."""
+        if node.op in LAYER_OPERATIONS:
+            return [self.layer(node), self.requantize(node)]
+        if node.op == "matmul":
+            self.parameter_bits += _MULTIPLIER_BITS + _SHIFT_BITS
+            return [self.product(node), self.requantize(node)]
+        return [self.vector(node)]
+
+    def requantize(self, node: Node) -> VectorOperation:
+        """Return the requantisation in a layer's output stage."""
+        bits = self.written_bits(node)
+        count = elements(node.shape)
+        return VectorOperation(
+            f"{node.name}.requantize", "requantize", count, 1, 32, bits, node.name
+        )
+
+    def layer(self, node: Node) -> MatrixLayer:
+        """Return the matrix layer of a convolution or linear."""
+        layer = self.formats[node.name]
+        weight = self.graph.tensors[node.parameters["weight"]]
+        outputs = weight.shape[0]
+        per_channel = _BIAS_BITS + _MULTIPLIER_BITS + _SHIFT_BITS
+        self.parameter_bits += weight.numel() * layer.weight_bits + outputs * per_channel
+        groups = int(node.attributes.get("groups", 1))
+        return MatrixLayer(
+            name=node.name,
+            kind=layer_kind(self.graph, node),
+            m=elements(node.shape) // outputs,
+            k=weight[0].numel(),
+            n=outputs // groups,
+            repeats=groups,
+            weight_bits=layer.weight_bits,
+            weight_scheme=layer.weight_scheme,
+            activation_bits=layer.activation_bits,
+            output_bits=self.stored_bits(node),
+            input_elements=elements(self.nodes[node.inputs[0]].shape),
+            output_elements=elements(node.shape),
+            weight_elements=weight.numel(),
+            in_channels=weight.shape[1] * groups,
+            out_channels=outputs,
+            **self.geometry(node),
+        )
+
+    def geometry(self, node: Node) -> dict[str, int]:
+        """Return the convolution's sizes; the input's have the padding included."""
+        if node.op != "conv2d":
+            return {}
+        a = node.attributes
+        height, width = resolve(self.nodes[node.inputs[0]].shape, 1)[-2:]
+        kernel = self.graph.tensors[node.parameters["weight"]].shape[2:]
+        return {
+            "in_height": height + 2 * a["padding"][0],
+            "in_width": width + 2 * a["padding"][1],
+            "kernel_height": (kernel[0] - 1) * a["dilation"][0] + 1,
+            "kernel_width": (kernel[1] - 1) * a["dilation"][1] + 1,
+            "stride_height": a["stride"][0],
+            "stride_width": a["stride"][1],
+        }
+
+    def product(self, node: Node) -> MatrixLayer:
+        """Return the matrix layer of a product of two activations."""
+        left, right = (resolve(self.nodes[name].shape, 1) for name in node.inputs)
+        m, k, n = left[-2], left[-1], right[-1]
+        return MatrixLayer(
+            name=node.name,
+            kind="matmul",
+            m=m,
+            k=k,
+            n=n,
+            repeats=elements(node.shape) // (m * n),
+            weight_bits=self.bits(node.inputs[1]),
+            weight_scheme="uniform",
+            activation_bits=self.bits(node.inputs[0]),
+            output_bits=self.stored_bits(node),
+            input_elements=elements(self.nodes[node.inputs[0]].shape),
+            output_elements=elements(node.shape),
+            weight_elements=elements(self.nodes[node.inputs[1]].shape),
+        )
+
+    def vector(self, node: Node) -> VectorOperation:
+        """Return the work of the vector unit for a node that is no matrix layer."""
+        source = self.nodes[node.inputs[0]]
+        input_bits = max(self.bits(name) for name in node.inputs)
+        count, row = elements(node.shape), 1
+        if node.op in ("softmax", "layer_norm"):
+            row = resolve(node.shape, 1)[-1]
+        elif node.op == "mean":
+            row = elements(source.shape) // count
+            count = elements(source.shape)
+        self.parameter_bits += _CONSTANT_BITS[node.op](self, node, input_bits)
+        function = _FUNCTIONS.get(node.op, node.op)
+        fused = None
+        if node.op == "activation":
+            function = ACTIVATIONS.get(node.attributes["function"]).hardware_function
+            alone = len(self.readers[source.name]) == 1
+            fused = source.name if source.op in _FROM_ARRAY and alone else None
+        bits = int(node.attributes["bits"])
+        return VectorOperation(node.name, function, count, row, input_bits, bits, fused)
+
+
+def _scalar_bits(e: _Extraction, node: Node, input_bits: int) -> int:
+    return len(node.inputs) * _MULTIPLIER_BITS + _SHIFT_BITS
+
+
+def _activation_bits(e: _Extraction, node: Node, input_bits: int) -> int:
+    if ACTIVATIONS.get(node.attributes["function"]).operation == "lookup":
+        return int(2**input_bits * node.attributes["bits"])
+    return _MULTIPLIER_BITS + _SHIFT_BITS
+
+
+def _softmax_bits(e: _Extraction, node: Node, input_bits: int) -> int:
+    return int(2**input_bits * _EXPONENTIAL_BITS)
+
+
+def _norm_bits(e: _Extraction, node: Node, input_bits: int) -> int:
+    return resolve(node.shape, 1)[-1] * (_MULTIPLIER_BITS + _BIAS_BITS) + _SHIFT_BITS
+
+
+_FUNCTIONS = {"mean": "pool"}
+_CONSTANT_BITS: dict[str, Callable[[_Extraction, Node, int], int]] = {
+    "activation": _activation_bits,
+    "softmax": _softmax_bits,
+    "layer_norm": _norm_bits,
+    **dict.fromkeys(("add", "mul", "concat", "mean", "requantize"), _scalar_bits),
+}

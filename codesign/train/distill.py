@@ -1,0 +1,195 @@
+"""Short distillation of a quantised network from its float teacher.
+
+The loss is the Kullback-Leibler divergence from the teacher's softened class probabilities (Hinton,
+Vinyals and Dean, "Distilling the knowledge in a neural network", 2015), optionally with a feature
+term. A part of the training split judges: the best state seen is kept, and calibration's own
+state is among those judged.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from codesign.data import Split
+from codesign.errors import RunError
+from codesign.quantize.network import QuantizedNetwork
+
+TEMPERATURE = 2.0
+_REFERENCE_DAMAGE = 0.5
+"""Divergence on the judge, in nats, from which on the full learning rate is used."""
+_SMALLEST_SHARE = 0.05
+_LARGEST_GRADIENT = 1.0
+_BETAS = (0.9, 0.99)
+
+FloatRun = Callable[[Tensor], Tensor]
+
+
+@dataclass
+class TeacherLogits:
+    """The teacher's logits of a split's images, computed once each.
+
+    Args:
+        split: The images.
+        run: The float teacher: images to logits.
+        device: Device of the logits.
+    """
+
+    split: Split
+    run: FloatRun
+    device: str = "cpu"
+    _known: dict[int, Tensor] = field(default_factory=dict)
+
+    def batch(self, indices: list[int]) -> tuple[Tensor, Tensor]:
+        """Return the images at `indices` and the teacher's logits for them."""
+        images = self.split.load(indices)[0].to(self.device)
+        if any(i not in self._known for i in indices):
+            with torch.no_grad():
+                self._known.update(zip(indices, self.run(images), strict=True))
+        return images, torch.stack([self._known[i] for i in indices])
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How a network is distilled.
+
+    Attributes:
+        steps: Optimiser steps.
+        batch_size: Images a step.
+        learning_rate: Peak for a badly damaged network; less damage takes less of it.
+        judgements: Times the state is judged, evenly spread, the last after the last step.
+    """
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    judgements: int = 3
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """What distillation did.
+
+    Attributes:
+        losses: Training loss of every step.
+        judged: (step, divergence on the judge in nats) for every state judged, 0 first.
+        kept_step: The step whose state the network has now; 0 means calibration's.
+    """
+
+    losses: tuple[float, ...]
+    judged: tuple[tuple[int, float], ...]
+    kept_step: int
+
+
+def distill(
+    network: QuantizedNetwork,
+    train: TeacherLogits,
+    judge: TeacherLogits,
+    schedule: Schedule,
+    seed: int,
+) -> Distilled:
+    """Train the network's float tensors in place; leave them in the best state judged.
+
+    Args:
+        network: A calibrated network; its formats and scales stay as they are.
+        train: Images to learn from.
+        judge: Images to judge by, apart from those.
+        schedule: Steps and learning rate.
+        seed: Seed of the order of the images.
+
+    Raises:
+        RunError: A loss is not finite.
+    """
+    parameters = [t for t in network.tensors.values() if t.requires_grad]
+    damage = divergence(network, judge)
+    judged, best = [(0, damage)], _state(network)
+    kept, losses = 0, []
+    peak = schedule.learning_rate * _share(damage)
+    optimizer = torch.optim.AdamW(parameters, lr=peak, betas=_BETAS, weight_decay=0.0)
+    moments = {round((i + 1) * schedule.steps / schedule.judgements)
+               for i in range(schedule.judgements)}
+    order = batches(len(train.split), schedule.batch_size, seed)
+    for step in range(1, schedule.steps + 1):
+        for group in optimizer.param_groups:
+            group["lr"] = peak * _profile(step, schedule.steps)
+        losses.append(_step(network, optimizer, parameters, *train.batch(next(order))))
+        if step in moments:
+            judged.append((step, divergence(network, judge)))
+            if judged[-1][1] < min(loss for _, loss in judged[:-1]):
+                best, kept = _state(network), step
+    _restore(network, best)
+    return Distilled(tuple(losses), tuple(judged), kept)
+
+
+@torch.no_grad()
+def divergence(network: QuantizedNetwork, judge: TeacherLogits) -> float:
+    """Return the mean divergence of a network from the teacher over a split, in nats."""
+    total = 0.0
+    positions = list(range(len(judge.split)))
+    for start in range(0, len(positions), 64):
+        part = positions[start : start + 64]
+        images, wanted = judge.batch(part)
+        total += float(_divergence(network.forward(images), wanted, 1.0)) * len(part)
+    return total / len(positions)
+
+
+def batches(count: int, size: int, seed: int) -> Iterator[list[int]]:
+    """Yield batches of positions for ever, every position once an epoch."""
+    generator = torch.Generator().manual_seed(seed)
+    pool: list[int] = []
+    while True:
+        while len(pool) < size:
+            pool += torch.randperm(count, generator=generator).tolist()
+        yield pool[:size]
+        pool = pool[size:]
+
+
+def _step(
+    network: QuantizedNetwork,
+    optimizer: torch.optim.Optimizer,
+    parameters: list[Tensor],
+    images: Tensor,
+    wanted: Tensor,
+) -> float:
+    optimizer.zero_grad()
+    loss = _divergence(network.forward(images), wanted, TEMPERATURE)
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise RunError(f"the distillation loss became {value}")
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(parameters, _LARGEST_GRADIENT)
+    optimizer.step()
+    return value
+
+
+def _divergence(logits: Tensor, wanted: Tensor, temperature: float) -> Tensor:
+    """Return temperature**2 * KL(teacher || student) of the softened probabilities."""
+    student = F.log_softmax(logits / temperature, dim=1)
+    teacher = F.log_softmax(wanted / temperature, dim=1)
+    return temperature**2 * F.kl_div(student, teacher, reduction="batchmean", log_target=True)
+
+
+def _share(damage: float) -> float:
+    """Return the share of the learning rate for a divergence: its square root, within limits."""
+    return min(1.0, max(_SMALLEST_SHARE, math.sqrt(damage / _REFERENCE_DAMAGE)))
+
+
+def _profile(step: int, steps: int) -> float:
+    """Return the learning rate's profile: a short rise, then a half cosine to zero."""
+    rise = max(1, steps // 8)
+    if step <= rise:
+        return step / rise
+    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise + 1)))
+
+
+def _state(network: QuantizedNetwork) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in network.tensors.items()}
+
+
+@torch.no_grad()
+def _restore(network: QuantizedNetwork, state: dict[str, Tensor]) -> None:
+    for name, tensor in network.tensors.items():
+        tensor.copy_(state[name])
