@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from torch import nn
+from torch import Tensor, nn
 
 from codesign.errors import RunError, UserError
 from codesign.timm_import import import_timm
@@ -69,12 +69,36 @@ def float_model(settings: ModelSettings, num_classes: int) -> FloatModel:
         RunError: timm's weights cannot be fetched.
     """
     _check_name(settings.name)
-    module = _create(settings, num_classes).eval()
+    pretrained = settings.pretrained and not settings.checkpoint
+    module = _create(settings, num_classes, pretrained).eval()
     if settings.checkpoint:
         path = Path(settings.checkpoint).expanduser()
         return FloatModel(module, True, load_checkpoint(module, path, _head(module)))
     published = getattr(module, "pretrained_cfg", {}).get("num_classes")
     return FloatModel(module, settings.pretrained, settings.pretrained and published == num_classes)
+
+
+def trained_model(
+    settings: ModelSettings, num_classes: int, state: Mapping[str, Tensor]
+) -> nn.Module:
+    """Return the model that the settings name with the weights of a teacher, fetching nothing."""
+    module = _create(settings, num_classes, pretrained=False)
+    module.load_state_dict(dict(state))
+    return module.eval()
+
+
+def data_config(settings: ModelSettings) -> dict[str, Any]:
+    """Return what timm says of the images a model takes: "input_size", "mean", "std", ...
+
+    Raises:
+        UserError: The model's name or an argument is unknown.
+    """
+    import_timm()
+    from timm.data import resolve_data_config
+
+    _check_name(settings.name)
+    module = _create(settings, num_classes=None, pretrained=False)
+    return dict(resolve_data_config({}, model=module))
 
 
 def _check_name(name: str) -> None:
@@ -92,15 +116,12 @@ def _check_name(name: str) -> None:
         raise UserError(f"model.name={name}: timm has no such weights. It has: {', '.join(near)}.")
 
 
-def _create(settings: ModelSettings, num_classes: int) -> nn.Module:
-    pretrained = settings.pretrained and not settings.checkpoint
+def _create(settings: ModelSettings, num_classes: int | None, pretrained: bool) -> nn.Module:
+    arguments = dict(settings.kwargs)
+    if num_classes is not None:
+        arguments["num_classes"] = num_classes
     try:
-        return import_timm().create_model(
-            settings.name,
-            pretrained=pretrained,
-            num_classes=num_classes,
-            **dict(settings.kwargs),
-        )
+        return import_timm().create_model(settings.name, pretrained=pretrained, **arguments)
     except (TypeError, AssertionError) as error:
         raise UserError(
             f"model.kwargs={dict(settings.kwargs)} does not suit {settings.name}: {_line(error)}"
