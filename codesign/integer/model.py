@@ -2,7 +2,9 @@
 
 import io
 import json
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +18,11 @@ from codesign.numerics.fixed_point import Format
 
 SCHEMA_VERSION = 1
 Integers = NDArray[np.integer[Any]]
+_DAMAGE = (
+    *(ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, MemoryError),
+    *(NotImplementedError, zipfile.BadZipFile, zlib.error, struct.error),
+)
+"""What NumPy, zipfile and json raise on files that are damaged or something else."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +121,7 @@ class IntegerModel:
                 tensors = {key: file[key] for key in file.files}
             graph = json.loads(tensors.pop("graph.json").tobytes())
             return cls.from_json(graph, tensors)
-        except (ValueError, KeyError, OSError, zipfile.BadZipFile, TypeError) as error:
+        except _DAMAGE as error:
             raise UserError(f"{where} is not an integer model: {error}") from error
 
     @classmethod
@@ -122,7 +129,9 @@ class IntegerModel:
         """Rebuild a model from `graph_json`'s values and its tensors."""
         if graph["schema_version"] != SCHEMA_VERSION:
             raise ValueError(f"schema version {graph['schema_version']}, not {SCHEMA_VERSION}")
-        return cls(graph["name"], _nodes(graph["nodes"]), dict(tensors), graph["info"])
+        nodes = _nodes(graph["nodes"])
+        _check_references(nodes, tensors)
+        return cls(graph["name"], nodes, dict(tensors), graph["info"])
 
     @classmethod
     def load(cls, path: Path) -> "IntegerModel":
@@ -150,6 +159,16 @@ def _nodes(values: Sequence[Mapping[str, Any]]) -> tuple[IntegerNode, ...]:
         )
         for v in values
     )
+
+
+def _check_references(nodes: Sequence[IntegerNode], tensors: Mapping[str, Integers]) -> None:
+    known: set[str] = set()
+    for node in nodes:
+        missing = [name for name in node.inputs if name not in known]
+        missing += [key for key in node.tensors.values() if key not in tensors]
+        if missing:
+            raise ValueError(f"node {node.name} reads {missing[0]}, which is not there")
+        known.add(node.name)
 
 
 def pack_npz(tensors: Mapping[str, NDArray[Any]]) -> bytes:

@@ -55,10 +55,14 @@ class Format:
 
     @classmethod
     def from_range(cls, low: float, high: float, bits: int) -> "Format":
-        """Return the unsigned format that spans [low, high], widened to hold zero exactly."""
+        """Return the unsigned format that spans [low, high], widened to hold zero exactly.
+
+        A tensor that is zero everywhere gets the span 1: any format holds it, and this one keeps
+        the ratios of requantisation within bounds.
+        """
         low, high = min(low, 0.0), max(high, 0.0)
         steps = 2**bits - 1
-        scale = max((high - low) / steps, 1e-8)
+        scale = max(((high - low) or 1.0) / steps, 1e-8)
         zero_point = min(max(math.floor(-low / scale + 0.5), 0), steps)
         return cls(bits, scale, zero_point)
 

@@ -26,7 +26,8 @@ def lower(network: QuantizedNetwork) -> IntegerModel:
     """Return the integer model of a calibrated (and perhaps distilled) network.
 
     Raises:
-        RunError: An accumulator could exceed 32 bits; the message names the layer and the bound.
+        RunError: An accumulator could exceed 32 bits, or no requantisation fits; the message names
+            the layer and the bound.
     """
     lowering = Lowering(network)
     for node in network.graph.nodes:
@@ -47,8 +48,11 @@ class Lowering:
         """Add the integer node (or nodes) of one node of the planned graph."""
         if node.op in SHAPE_OPERATIONS:
             self.add(node, self.format(node.inputs[0]), node.attributes, {}, op=node.op)
-        else:
+            return
+        try:
             _LOWER[node.op](self, node)
+        except ValueError as error:
+            raise RunError(f"layer {node.name}: {error}") from error
 
     def name(self, source: str) -> str:
         """Return the integer node that holds a node's codes."""
@@ -201,10 +205,7 @@ def _layer_norm(b: Lowering, node: Node) -> None:
     }
     gamma = values.get("weight", np.ones(channels))
     beta = values.get("bias", np.zeros(channels))
-    try:
-        c = layer_norm_constants(gamma, beta, node.attributes["epsilon"], source, target)
-    except ValueError as error:
-        raise RunError(f"{node.name}: {error}") from error
+    c = layer_norm_constants(gamma, beta, node.attributes["epsilon"], source, target)
     tensors = {"scale": c.scale.astype(np.int16), "offset": c.offset.astype(np.int32)}
     b.add(node, target, {"epsilon": c.epsilon, "shift": c.shift}, tensors)
 
