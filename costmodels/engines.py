@@ -4,13 +4,16 @@ log2 layers run on the shift array where there is one, depthwise layers on the d
 where it has lanes, all else on the MAC array. An engine that serves no layer is not built.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from costmodels.accelerator import Accelerator
 from costmodels.errors import CostModelError
 from costmodels.fabric import log2_operand_bits, log2_product_bits
 from costmodels.packing import Packing, packing
 from costmodels.scalesim import Task, layer_task
+from costmodels.systolic import cycles
 from costmodels.workload import MatrixLayer, Workload
 
 MAX_ACCUMULATOR_BITS = 32
@@ -113,12 +116,14 @@ def place(
         engine: _build(engine, layers, accelerator, dsp_type)
         for engine, layers in by_engine.items()
     }
-    placements = [
+    placed = [
         _placement(layer, engine, builds[engine], accelerator, dsp_type)
         for layer in workload.layers
         for engine in (engine_of(layer, accelerator),)
     ]
-    return tuple(placements), builds
+    if accelerator.precision == "reconfigurable" and "mac_array" in builds:
+        placed = _widen(placed, builds["mac_array"].packed.products, accelerator)
+    return tuple(placed), builds
 
 
 def simulation_tasks(
@@ -197,8 +202,30 @@ def _placement(
     rows, cols, packed = accelerator.mac_rows, accelerator.mac_cols, build.packed
     if accelerator.precision == "reconfigurable":
         packed = _pack(operand_bits(layer), layer.activation_bits, accelerator, dsp_type)
-        cols = max(cols, cols * packed.products // build.packed.products)
     return Placement(layer, engine, rows, cols, packed, sums)
+
+
+def _widen(placed: list[Placement], built: int, accelerator: Accelerator) -> list[Placement]:
+    """Return the placements with the columns that packed products add.
+
+    A layer whose products pack more densely than those the PEs are built for has up to so many
+    times the columns; it takes the multiple that is quickest, for more columns also fill longer.
+    """
+    most = max((p.packed.products // built for p in placed if p.engine == "mac_array"), default=1)
+    if most <= 1:
+        return placed
+    sizes = np.array([(p.layer.m, p.layer.k, p.layer.n) for p in placed], dtype=np.int64)
+    m, k, n = sizes.T[:, :, None]
+    multiples = np.arange(1, most + 1)
+    columns = accelerator.mac_cols * multiples
+    taken = cycles(m, k, n, accelerator.mac_rows, columns, accelerator.dataflow)
+    allowed = np.array([max(1, p.packed.products // built) for p in placed])
+    taken = np.where(multiples <= allowed[:, None], taken, np.iinfo(np.int64).max)
+    best = columns[taken.argmin(axis=1)]
+    return [
+        replace(p, cols=int(c)) if p.engine == "mac_array" else p
+        for p, c in zip(placed, best, strict=True)
+    ]
 
 
 def lane_widths(placement: Placement, dataflow: str) -> tuple[int, int, int]:

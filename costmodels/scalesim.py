@@ -9,8 +9,6 @@ this equal to full runs.
 """
 
 import json
-import os
-import tempfile
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -21,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from costmodels.cache import read_entry, write_entry
 from costmodels.errors import CostModelError
 from costmodels.systolic import DATAFLOWS, mapped_axes
 from costmodels.workload import MatrixLayer
@@ -72,10 +71,9 @@ def layer_task(layer: MatrixLayer, rows: int, cols: int, dataflow: str) -> Task:
     SCALE-Sim rounds a partial step up. Everything else, pointwise convolutions included, is a
     product.
     """
-    array = {"rows": rows, "cols": cols, "dataflow": dataflow}
     window = layer.kernel_height * layer.kernel_width
     if layer.in_height == 0 or window == 1:
-        return Task(layer.m, 1, 1, 1, layer.k, layer.n, 1, 1, **array)
+        return Task(layer.m, 1, 1, 1, layer.k, layer.n, 1, 1, rows, cols, dataflow)
     return Task(
         _trimmed(layer.in_height, layer.kernel_height, layer.stride_height),
         _trimmed(layer.in_width, layer.kernel_width, layer.stride_width),
@@ -85,7 +83,9 @@ def layer_task(layer: MatrixLayer, rows: int, cols: int, dataflow: str) -> Task:
         layer.n,
         layer.stride_height,
         layer.stride_width,
-        **array,
+        rows,
+        cols,
+        dataflow,
     )
 
 
@@ -118,13 +118,13 @@ def simulate(task: Task, cache_dir: Path | None = None, *, full: bool = False) -
     if task.dataflow not in DATAFLOWS:
         raise CostModelError(f"unknown dataflow '{task.dataflow}'. Known: {', '.join(DATAFLOWS)}.")
     path = Path(cache_dir) / f"{task.key}.json" if cache_dir is not None else None
-    known = _read_cached(path, task) if path is not None else None
+    known = read_entry(path, asdict(task)) if path is not None else None
     if known is not None:
         return known
     with redirect_stdout(StringIO()):
         cycles = _full_run(task) if full else _compute_model(task)
     if path is not None:
-        _write_cached(path, task, cycles)
+        write_entry(path, asdict(task), cycles)
     return cycles
 
 
@@ -228,24 +228,3 @@ def _configure(task: Task) -> tuple[Any, Any]:
     topology.num_layers, topology.topo_load_flag = 1, True
     topology.topo_calc_hyperparams()
     return config, topology
-
-
-def _read_cached(path: Path, task: Task) -> int | None:
-    try:
-        entry = json.loads(path.read_text())
-        cycles = entry["cycles"] if entry["task"] == asdict(task) else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return cycles if isinstance(cycles, int) and cycles > 0 else None
-
-
-def _write_cached(path: Path, task: Task, cycles: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w") as file:
-            json.dump({"scalesim": VERSION, "task": asdict(task), "cycles": cycles}, file)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

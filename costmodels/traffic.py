@@ -82,23 +82,12 @@ def _whole_reduction(p: Products, first: Integers, second: Integers, sums: Integ
     tall = np.clip(np.minimum(most_m, sums // p.min_n), 1, p.m)
     rows = ceil_div(p.m, tall)
     rows_outer = p.first_bits + (rows - 1) * p.halo_bits + rows * p.second_bits
-    # all the weights in one tile: read once
-    kept = np.clip(np.minimum(most_m, sums // p.n), 1, p.m)
-    kept_rows = p.first_bits + (ceil_div(p.m, kept) - 1) * p.halo_bits + p.second_bits
-    fits = (p.k * p.n <= second) & (p.min_m * p.n <= sums)
-    rows_outer = np.where(fits, np.minimum(rows_outer, kept_rows), rows_outer)
     # columns outermost: the widest tiles read the activations least often
     wide = np.clip(np.minimum(most_n, sums // p.min_m), 1, p.n)
     columns = ceil_div(p.n, wide)
     height = np.clip(np.minimum(most_m, sums // wide), 1, p.m)
     overlap = (ceil_div(p.m, height) - 1) * p.halo_bits
-    columns_outer = columns * (p.first_bits + overlap) + p.second_bits
-    # all the activations in one tile: read once
-    fits = (p.m * p.k <= first) & (p.m * p.min_n <= sums)
-    return np.minimum(
-        np.minimum(rows_outer, columns_outer),
-        np.where(fits, p.first_bits + p.second_bits, rows_outer),
-    )
+    return np.minimum(rows_outer, columns * (p.first_bits + overlap) + p.second_bits)
 
 
 def _cut_reduction(p: Products, first: Integers, second: Integers, sums: Integers) -> Integers:

@@ -1,0 +1,35 @@
+"""A cache of counts on disk: one small JSON file each, whole or absent."""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def read_entry(path: Path, task: Mapping[str, Any]) -> int | None:
+    """Return the count filed under `path` for `task`, or None where there is no sound one."""
+    try:
+        entry = json.loads(path.read_text())
+        count = entry["count"] if entry["task"] == task else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return count if isinstance(count, int) and count > 0 else None
+
+
+def write_entry(path: Path, task: Mapping[str, Any], count: int) -> None:
+    """File `count` under `path`; a reader sees the old file or the whole new one.
+
+    Raises:
+        OSError: The folder is not writable or the disk is full.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w") as file:
+            json.dump({"task": task, "count": count}, file)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
