@@ -119,7 +119,7 @@ def _halo_bits(layer: MatrixLayer) -> int:
     if not layer.in_height:
         return 0
     shared_rows = max(0, layer.kernel_height - layer.stride_height)
-    channels = layer.k // (layer.kernel_height * layer.kernel_width)
+    channels = layer.in_channels // layer.repeats
     return shared_rows * layer.in_width * channels * layer.activation_bits
 
 

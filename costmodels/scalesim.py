@@ -68,18 +68,19 @@ def layer_task(layer: MatrixLayer, rows: int, cols: int, dataflow: str) -> Task:
     """Return the simulation of one of the layer's `repeats` products.
 
     Convolutions are given as such, with their padded input cut to what the stride reaches, since
-    SCALE-Sim rounds a partial step up. Everything else, pointwise convolutions included, is a
-    product.
+    SCALE-Sim rounds a partial step up. Everything else, pointwise and dilated convolutions
+    included, is a product: SCALE-Sim has no dilation.
     """
     window = layer.kernel_height * layer.kernel_width
-    if layer.in_height == 0 or window == 1:
+    channels = layer.in_channels // layer.repeats
+    if layer.in_height == 0 or window == 1 or layer.k != window * channels:
         return Task(layer.m, 1, 1, 1, layer.k, layer.n, 1, 1, rows, cols, dataflow)
     return Task(
         _trimmed(layer.in_height, layer.kernel_height, layer.stride_height),
         _trimmed(layer.in_width, layer.kernel_width, layer.stride_width),
         layer.kernel_height,
         layer.kernel_width,
-        layer.k // window,
+        channels,
         layer.n,
         layer.stride_height,
         layer.stride_width,

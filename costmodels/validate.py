@@ -76,13 +76,10 @@ def _check_layer(layer: MatrixLayer) -> None:
         if name not in ("name", "kind", "weight_scheme"):
             _check_size(where, name, value)
     _check_bits(where, layer, ("weight_bits", "activation_bits", "output_bits"))
-    window = layer.kernel_height * layer.kernel_width
     if layer.in_height and (
         layer.in_height < layer.kernel_height or layer.in_width < layer.kernel_width
     ):
         raise CostModelError(f"{where}: in_height x in_width is smaller than the kernel")
-    if layer.in_height and layer.k % window:
-        raise CostModelError(f"{where}: k is {layer.k}, not a multiple of its {window}-tap kernel")
 
 
 def _check_vector(operation: VectorOperation, layers: set[str]) -> None:

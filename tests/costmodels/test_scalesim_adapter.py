@@ -58,6 +58,12 @@ def test_pointwise_convolutions_count_as_their_product() -> None:
     assert simulate(layer_task(layer, 4, 4, "is")) == simulate(as_convolution, full=True)
 
 
+def test_dilated_convolutions_count_as_their_product() -> None:
+    dilated = conv(size=9, channels=4, filters=5, kernel=3, kernel_height=5, kernel_width=5)
+    as_product = Task(dilated.m, 1, 1, 1, 9 * 4, 5, 1, 1, 4, 4, "os")
+    assert layer_task(dilated, 4, 4, "os") == as_product
+
+
 def test_cached_result_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     task = layer_task(linear(), 4, 4, "os")
     first = simulate(task, tmp_path)
