@@ -12,7 +12,7 @@ from codesign.data.memory import Jitter, MemorySplit
 from codesign.data.stratify import stratified_split
 
 DEFAULT_SIZE = 64
-_JITTER = Jitter(shift=0.08, scale=0.1, rotation_degrees=10.0)
+_JITTER = Jitter(shift=0.06, scale=0.06, rotation_degrees=6.0)
 
 
 @DATASETS.register("digits")
@@ -46,7 +46,7 @@ def digits(settings: DataSettings, model_data_config: Mapping[str, Any]) -> Data
             name: MemorySplit(pixels[part], labels[part], channels, _JITTER)
             for name, part in zip(SPLITS, parts, strict=True)
         },
-        fingerprint=f"digits-1797-{size}",
+        fingerprint=f"digits-1797-{size}-{_JITTER}",
         mean=(0.0,) * channels,
         std=(1.0,) * channels,
         class_names=tuple("0123456789"),

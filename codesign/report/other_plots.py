@@ -52,17 +52,16 @@ def draw_bits(ax: Axes, trials: Sequence[TrialRecord], of: str) -> None:
     formats = [t.design.layer_formats if t.design else {} for t in trials]
     bits = np.array([[_bits(row.get(name), of) for name in names] for row in formats], dtype=float)
     norm = BoundaryNorm(np.arange(1.5, 9.5), colormaps[CONTINUOUS].N)
-    ax.imshow(bits, norm=norm, cmap=CONTINUOUS, aspect="auto", interpolation="nearest")
+    columns, rows = np.arange(len(names) + 1) - 0.5, np.arange(len(trials) + 1) - 0.5
+    ax.pcolormesh(columns, rows, bits, norm=norm, cmap=CONTINUOUS, edgecolors="white", linewidth=1)
+    ax.set_ylim(len(trials) - 0.5, -0.5)
     for (i, j), width in np.ndenumerate(bits):
         if not np.isnan(width):
             _cell(ax, i, j, width, of == "weight" and formats[i][names[j]].weight_scheme == "log2")
     ax.set_xticks(range(len(names)), names, rotation=90, fontsize=6.5)
     ax.set_yticks(range(len(trials)), [trial_name(t) for t in trials], fontsize=8)
-    ax.set_xticks(np.arange(len(names)) - 0.5, minor=True)
-    ax.set_yticks(np.arange(len(trials)) - 0.5, minor=True)
     ax.grid(False)
-    ax.grid(True, which="minor", color="white", linewidth=1)
-    ax.tick_params(which="both", length=0)
+    ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
 
 
@@ -72,11 +71,15 @@ def _bits(layer: LayerFormat | None, of: str) -> float:
 
 def _cell(ax: Axes, row: int, column: int, width: float, log2: bool) -> None:
     colour = "white" if width < 6 else INK
-    ax.text(column, row, f"{width:.0f}", ha="center", va="center", fontsize=6.5, color=colour)
+    text = ax.text(
+        column, row, f"{width:.0f}", ha="center", va="center", fontsize=6.5, color=colour
+    )
+    text.set_in_layout(False)  # laying out thousands of texts takes seconds
     if log2:
         left, top = column - 0.5, row - 0.5
         corner = [(left, top), (left + 0.5, top), (left, top + 0.45)]
-        ax.add_patch(Polygon(corner, closed=True, facecolor=VERMILION, edgecolor="none"))
+        mark = Polygon(corner, closed=True, facecolor=VERMILION, edgecolor="none")
+        ax.add_patch(mark).set_in_layout(False)
 
 
 def bits_legend(log2: bool) -> list[Patch]:
