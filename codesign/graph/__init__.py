@@ -1,0 +1,1 @@
+"""The captured network: one flat graph that everything else works on."""

@@ -180,9 +180,8 @@ def _attention(c: "Converter", node: fx.Node) -> str:
     path = c.path(node)
     order = [*range(rank - 2), rank - 1, rank - 2]
     transposed = tuple(key_shape[i] for i in order)
-    attributes = {"order": order}
     key = c.add(
-        f"{path}.key_t", "permute", (key,), node, shape=transposed, attributes=attributes
+        f"{path}.key_t", "permute", (key,), node, shape=transposed, attributes={"order": order}
     )
     scores = (*c.nodes[query].shape[:-1], transposed[-1])
     attributes = {"factor": float(factor)}

@@ -1,7 +1,7 @@
 """Capture a timm model once, as a Graph, through torch.export with a dynamic batch."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import fx, nn
@@ -138,7 +138,7 @@ class Converter:
         results = node.args[0]
         if not isinstance(results, list | tuple) or len(results) != 1:
             raise UserError(f"model '{self.name}' does not return one tensor of logits.")
-        name = self.value[results[0]]
+        name = self.value[cast(fx.Node, results[0])]
         self.nodes[name] = self.nodes.pop(name)
 
 

@@ -1,0 +1,1 @@
+"""The integer model and its executors, in torch and in NumPy."""

@@ -8,12 +8,19 @@ accumulators are proved to fit 32 bits. All else is int64.
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+Json = dict[str, Any]
+Array = np.ndarray[Any, Any]
+Arrays = dict[str, Array]
+Pair = tuple[Array, Json]  # codes and their format
 
-def run(graph, tensors, codes, keep=None):
+
+def run(graph: Json, tensors: Arrays, codes: Array, keep: Arrays | None = None) -> Array:
     """Return the logits' codes (int64) for a batch of input codes.
 
     Args:
@@ -24,8 +31,8 @@ def run(graph, tensors, codes, keep=None):
     """
     formats = {node["name"]: node["format"] for node in graph["nodes"]}
     last = {name: node["name"] for node in graph["nodes"] for name in node["inputs"]}
-    values = {}
-    result = None
+    values: Arrays = {}
+    result = codes
     for node in graph["nodes"]:
         t = {role: tensors[key] for role, key in node["tensors"].items()}
         inputs = [(values[name], formats[name]) for name in node["inputs"]]
@@ -42,18 +49,18 @@ def run(graph, tensors, codes, keep=None):
     return result
 
 
-def limits(fmt):
+def limits(fmt: Json) -> tuple[int, int]:
     """Return the smallest and the largest code of a format."""
     low = -(2 ** (fmt["bits"] - 1)) if fmt["signed"] else 0
     return low, low + 2 ** fmt["bits"] - 1
 
 
-def finish(scaled, fmt):
+def finish(scaled: Array, fmt: Json) -> Array:
     """Add the zero point and clamp to the format's codes."""
     return np.clip(scaled + fmt["zero_point"], *limits(fmt))
 
 
-def requantize(accumulator, multiplier, shift, fmt):
+def requantize(accumulator: Array, multiplier: Any, shift: Any, fmt: Json) -> Array:
     """Return clamp(zero point + ((accumulator * multiplier + 2**(shift - 1)) >> shift))."""
     shift = np.asarray(shift, dtype=np.int64)
     half = np.int64(1) << (shift - 1)
@@ -61,19 +68,18 @@ def requantize(accumulator, multiplier, shift, fmt):
     return finish((product + half) >> shift, fmt)
 
 
-def centred(pair):
+def centred(pair: Pair) -> Array:
     """Return codes minus their zero point."""
     codes, fmt = pair
     return codes - fmt["zero_point"]
 
 
-def conv2d(node, t, inputs, batch):
+def conv2d(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
     """Convolve, add the bias, requantise per output channel."""
     a = node["attributes"]
-    x = centred(inputs[0])
     weight = t["weight"].astype(np.float64)
     (ph, pw), groups = a["padding"], a["groups"]
-    x = np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw))).astype(np.float64)
+    x = np.pad(centred(inputs[0]).astype(np.float64), ((0, 0), (0, 0), (ph, ph), (pw, pw)))
     patches = windows(x, weight.shape[2:], a["stride"], a["dilation"])
     outputs, per_group = len(weight) // groups, weight.shape[1]
     parts = []
@@ -82,14 +88,16 @@ def conv2d(node, t, inputs, batch):
         p = patches[:, g * per_group : (g + 1) * per_group]
         n, c, kh, kw, oh, ow = p.shape
         parts.append(w @ p.reshape(n, c * kh * kw, oh * ow))
-    accumulator = np.concatenate(parts, axis=1).reshape(len(x), len(weight), oh, ow)
+    sums = np.concatenate(parts, axis=1).reshape(len(x), len(weight), oh, ow)
     per_channel = (slice(None), None, None)
-    accumulator = accumulator.astype(np.int64) + t["bias"][per_channel]
+    accumulator = sums.astype(np.int64) + t["bias"][per_channel]
     m, s = t["multiplier"][per_channel], t["shift"][per_channel]
     return requantize(accumulator, m, s, node["format"])
 
 
-def windows(x, kernel, stride, dilation):
+def windows(
+    x: Array, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> Array:
     """Return the patches under a kernel: (batch, channels, kh, kw, out height, out width)."""
     (kh, kw), (sh, sw), (dh, dw) = kernel, stride, dilation
     oh = (x.shape[2] - dh * (kh - 1) - 1) // sh + 1
@@ -103,14 +111,14 @@ def windows(x, kernel, stride, dilation):
     )
 
 
-def linear(node, t, inputs, batch):
+def linear(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
     """Multiply by the weights, add the bias, requantise per output channel."""
     x = centred(inputs[0]).astype(np.float64)
     accumulator = (x @ t["weight"].astype(np.float64).T).astype(np.int64) + t["bias"]
     return requantize(accumulator, t["multiplier"], t["shift"], node["format"])
 
 
-def matmul(node, t, inputs, batch):
+def matmul(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
     """Multiply two tensors of codes and requantise."""
     a = node["attributes"]
     left, right = (centred(pair).astype(np.float64) for pair in inputs)
@@ -118,33 +126,33 @@ def matmul(node, t, inputs, batch):
     return requantize(accumulator, a["multiplier"], a["shift"], node["format"])
 
 
-def add(node, t, inputs, batch):
+def add(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
     """Add two tensors of codes, each on its own scale."""
     a = node["attributes"]
-    total = sum(centred(x) * m for x, m in zip(inputs, a["multipliers"]))
+    total = sum(centred(x) * m for x, m in zip(inputs, a["multipliers"], strict=True))
     return requantize(total, 1, a["shift"], node["format"])
 
 
-def mul(node, t, inputs, batch):
+def mul(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
     """Multiply two tensors of codes element by element."""
     a = node["attributes"]
     product = centred(inputs[0]) * centred(inputs[1])
     return requantize(product, a["multiplier"], a["shift"], node["format"])
 
 
-def requantize_codes(node, t, inputs, batch):
+def requantize_codes(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
     """Move codes to another format."""
     a = node["attributes"]
     return requantize(centred(inputs[0]), a["multiplier"], a["shift"], node["format"])
 
 
-def lookup(node, t, inputs, batch):
+def lookup(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
     """Read the result for each code in a table."""
     codes, fmt = inputs[0]
     return t["table"].astype(np.int64)[codes - limits(fmt)[0]]
 
 
-def hardswish(node, t, inputs, batch):
+def hardswish(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
     """Return x * clip(x + 3, 0, 6) / 6 in codes."""
     a = node["attributes"]
     x = centred(inputs[0])
@@ -152,7 +160,7 @@ def hardswish(node, t, inputs, batch):
     return requantize(product, a["multiplier"], a["shift"], node["format"])
 
 
-def shift_exp(v, unit):
+def shift_exp(v: Array, unit: int) -> Array:
     """Return unit * 2**20 * exp(v / unit) for v <= 0, by shifts and additions."""
     power = v + (v >> 1) - (v >> 4)
     whole = -power // unit
@@ -160,17 +168,17 @@ def shift_exp(v, unit):
     return ((unit - (rest >> 1)) << 20) >> np.minimum(whole, 62)
 
 
-def shift_swish(node, t, inputs, batch):
+def shift_swish(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
     """Return x * sigmoid(x) in codes, exponentials by shifts and additions."""
     a = node["attributes"]
     x = centred(inputs[0])
     one = shift_exp(x - a["maximum"], a["unit"])
-    other = shift_exp(np.int64(-a["maximum"]), a["unit"])
+    other = shift_exp(np.array(-a["maximum"]), a["unit"])
     sigmoid = (one << 8) // np.maximum(one + other, 1)
     return requantize(x * sigmoid, a["multiplier"], a["shift"], node["format"])
 
 
-def softmax(node, t, inputs, batch):
+def softmax(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
     """Return the probabilities of rows: a table of exponentials and a rounded division."""
     codes = inputs[0][0]
     e = t["table"].astype(np.int64)[codes.max(axis=-1, keepdims=True) - codes]
@@ -178,7 +186,7 @@ def softmax(node, t, inputs, batch):
     return (2 * node["attributes"]["levels"] * e + total) // (2 * total)
 
 
-def integer_sqrt(x):
+def integer_sqrt(x: Array) -> Array:
     """Return floor(sqrt(x)) of int64 below 2**52."""
     root = np.floor(np.sqrt(x.astype(np.float64))).astype(np.int64)
     root -= root * root > x
@@ -186,7 +194,7 @@ def integer_sqrt(x):
     return root
 
 
-def layer_norm(node, t, inputs, batch):
+def layer_norm(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
     """Normalise rows over the last dimension with an integer root and one reciprocal a row."""
     a = node["attributes"]
     x = centred(inputs[0])
@@ -199,24 +207,24 @@ def layer_norm(node, t, inputs, batch):
     return finish(scaled, node["format"])
 
 
-def mean(node, t, inputs, batch):
+def mean(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
     """Average over dimensions: a sum, requantised by a ratio that divides by the count."""
     a = node["attributes"]
     total = centred(inputs[0]).sum(axis=tuple(a["dims"]), keepdims=bool(a["keep"]))
     return requantize(total, a["multiplier"], a["shift"], node["format"])
 
 
-def concat(node, t, inputs, batch):
+def concat(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
     """Join tensors of one format."""
     return np.concatenate([codes for codes, _ in inputs], axis=node["attributes"]["dim"])
 
 
-def constant(node, t, inputs, batch):
+def constant(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
     """Return stored codes."""
     return t["value"].astype(np.int64)
 
 
-def move(node, t, inputs, batch):
+def move(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
     """Reshape, permute, slice, select or expand: codes pass unchanged."""
     x, a, op = inputs[0][0], node["attributes"], node["op"]
     if op == "permute":
@@ -249,7 +257,7 @@ OPERATIONS = {
 }
 
 
-def main():
+def main() -> int:
     """Replay the golden inputs of the bundle this file lies in; return 0 if all codes match."""
     folder = Path(__file__).resolve().parent
     graph = json.loads((folder / "graph.json").read_text())
@@ -257,7 +265,7 @@ def main():
         tensors = {key: file[key] for key in file.files}
     with np.load(folder / "golden" / "golden.npz", allow_pickle=False) as file:
         golden = {key: file[key] for key in file.files}
-    computed = {}
+    computed: Arrays = {}
     run(graph, tensors, golden[graph["nodes"][0]["name"]], keep=computed)
     for node in graph["nodes"]:
         name = node["name"]
@@ -265,14 +273,33 @@ def main():
         differing = np.argwhere(expected != got) if expected.shape == got.shape else None
         if differing is None or len(differing):
             index = () if differing is None else tuple(int(i) for i in differing[0])
-            pair = (expected.shape, got.shape) if differing is None else (
-                expected[index], got[index])
+            pair = (
+                (expected.shape, got.shape) if differing is None else (expected[index], got[index])
+            )
             print(f"DIFFERS {name} at {index}: expected {pair[0]}, got {pair[1]}")
             return 1
         print(f"ok  {name:60s} {node['op']:12s} {expected.size:9d} codes")
-    images = len(computed[graph["nodes"][-1]["name"]])
-    print(f"0 differing integers in {len(graph['nodes'])} nodes over {images} images")
+    logits = computed[graph["nodes"][-1]["name"]]
+    if not images_agree(folder / "golden" / "images.npz", graph, golden, logits):
+        return 1
+    print(f"0 differing integers in {len(graph['nodes'])} nodes over {len(logits)} images")
     return 0
+
+
+def images_agree(path: Path, graph: Json, golden: Arrays, logits: Array) -> bool:
+    """Return whether the float images give the input's codes, and the logits their classes."""
+    source = graph["nodes"][0]
+    fmt = source["format"]
+    with np.load(path, allow_pickle=False) as file:
+        images, classes = file["images"].astype(np.float64), file["expected_classes"]
+    codes = finish(np.floor(images / fmt["scale"] + 0.5), fmt).astype(np.int64)
+    if not np.array_equal(codes, golden[source["name"]]):
+        print(f"DIFFERS {source['name']}: the images' codes are not the golden ones")
+        return False
+    if not np.array_equal(logits.argmax(axis=1), classes):
+        print(f"DIFFERS classes: expected {classes}, got {logits.argmax(axis=1)}")
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from codesign.graph.ir import SHAPE_OPERATIONS
 from codesign.graph.ir import Node as GraphNode
 from codesign.integer.model import IntegerModel, IntegerNode
 from codesign.numerics.activation import ACTIVATIONS
-from codesign.numerics.fixed_point import Format, requantize
+from codesign.numerics.fixed_point import Format
 from codesign.numerics.layer_norm import LayerNormConstants, layer_norm
 from codesign.numerics.softmax import softmax
 
@@ -99,7 +99,7 @@ def _as_graph_nodes(model: IntegerModel) -> list[GraphNode]:
 def _requantizer(
     node: IntegerNode, multiplier: Tensor, shift: Tensor, bias: Tensor | float = 0.0
 ) -> Callable[[Tensor], Tensor]:
-    """Return the function accumulator -> codes, bias and rounding folded into one addend."""
+    """Return `fixed_point.requantize` with the bias and the rounding folded into one addend."""
     f = node.format
     factor = torch.ldexp(multiplier.double(), -shift.double())
     addend = factor * bias + (f.zero_point + 0.5)
@@ -251,5 +251,3 @@ _PREPARE: dict[str, Callable[[IntegerNode, Mapping[str, Tensor], Sequence[Format
     "concat": _concat,
     "constant": _constant,
 }
-
-assert requantize  # the specification that `_requantizer` folds a bias into

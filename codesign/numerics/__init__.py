@@ -1,0 +1,1 @@
+"""The integer arithmetic: one file an operation or format. README.md specifies it."""

@@ -79,7 +79,7 @@ class Format:
         """Return x rounded to its code's value; gradients pass where x is in range."""
         low = (self.low - self.zero_point) * self.scale
         high = (self.high - self.zero_point) * self.scale
-        return FakeQuantize.apply(x, self.scale, low, high)  # type: ignore[no-any-return]
+        return FakeQuantize.apply(x, self.scale, low, high)
 
     def to_json(self) -> dict[str, Any]:
         """Return the format as JSON-able values."""

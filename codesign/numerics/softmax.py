@@ -1,9 +1,9 @@
 """Integer softmax: a table of exponentials, a sum, and a rounded division.
 
 For codes q of scale s in a row of n: d = max(q) - q, e = table[d] with
-table[d] = round((2**15 - 1) * exp(-s * d)), S = sum(e), and the probability's code on scale 1/255 is
-p = floor((2 * 255 * e + S) / (2 * S)), that is 255 * e / S rounded half up. e has 15 bits, S fits 31
-bits for rows up to 65,536.
+table[d] = round((2**15 - 1) * exp(-s * d)), S = sum(e), and the probability's code on scale
+1/255 is p = floor((2 * 255 * e + S) / (2 * S)), that is 255 * e / S rounded half up. e has 15
+bits, S fits 31 bits for rows up to 65,536.
 """
 
 import torch

@@ -79,9 +79,7 @@ def _scale_weights(network: QuantizedNetwork, node: Node) -> None:
     network.weight_scales[node.name] = scheme.search_scale(weight, layer.weight_bits)
 
 
-def _correct_bias(
-    network: QuantizedNetwork, node: Node, raw: Tensor, wanted: Tensor
-) -> Tensor:
+def _correct_bias(network: QuantizedNetwork, node: Node, raw: Tensor, wanted: Tensor) -> Tensor:
     """Move a layer's bias so that its mean output per channel is the float model's."""
     if "bias" not in node.parameters:
         return raw
@@ -97,12 +95,10 @@ def _format(node: Node, raw: Tensor, observe: object) -> Format:
     if bits > 8:
         peak = max(float(raw.abs().max()), 1e-6) * LOGITS_HEADROOM
         return Format(bits, peak / 2 ** (bits - 1), 0, signed=True)
-    return observe(raw, bits)  # type: ignore[operator,no-any-return]
+    return observe(raw, bits)  # type: ignore[operator]
 
 
-def _quantized(
-    network: QuantizedNetwork, node: Node, raw: Tensor, inputs: list[Tensor]
-) -> Tensor:
+def _quantized(network: QuantizedNetwork, node: Node, raw: Tensor, inputs: list[Tensor]) -> Tensor:
     if node.op in SHAPE_OPERATIONS or "fused" in node.attributes:
         return raw
     target = network.formats[node.name]

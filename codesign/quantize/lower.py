@@ -18,6 +18,8 @@ from codesign.numerics.softmax import MAX_ROW, exponential_table
 from codesign.numerics.weights import SCHEMES
 from codesign.quantize.network import QuantizedNetwork
 
+Integers = dict[str, NDArray[np.integer[Any]]]
+
 MAX_BIAS = 2**29
 """Biases are kept below this; a channel whose weights are almost zero gets a coarser scale."""
 
@@ -41,7 +43,7 @@ class Lowering:
     def __init__(self, network: QuantizedNetwork) -> None:
         self.network = network
         self.nodes: dict[str, IntegerNode] = {}
-        self.tensors: dict[str, NDArray[np.integer[Any]]] = {}
+        self.tensors: Integers = {}
         self.alias: dict[str, str] = {}
 
     def convert(self, node: Node) -> None:
@@ -206,7 +208,10 @@ def _layer_norm(b: Lowering, node: Node) -> None:
     gamma = values.get("weight", np.ones(channels))
     beta = values.get("bias", np.zeros(channels))
     c = layer_norm_constants(gamma, beta, node.attributes["epsilon"], source, target)
-    tensors = {"scale": c.scale.astype(np.int16), "offset": c.offset.astype(np.int32)}
+    tensors: Integers = {
+        "scale": c.scale.astype(np.int16),
+        "offset": c.offset.astype(np.int32),
+    }
     b.add(node, target, {"epsilon": c.epsilon, "shift": c.shift}, tensors)
 
 
@@ -227,9 +232,7 @@ def _concat(b: Lowering, node: Node) -> None:
     for index, name in enumerate(node.inputs):
         source = b.format(name)
         if source != target:
-            part = Node(
-                f"{node.name}.{index}", "requantize", (name,), b.network.graph[name].shape
-            )
+            part = Node(f"{node.name}.{index}", "requantize", (name,), b.network.graph[name].shape)
             b.add(part, target, _scalar(source.scale / target.scale), {})
             name = part.name
         joined.append(name)

@@ -1,9 +1,9 @@
 """Where a design puts quantisers: the graph with every node's code width written on it.
 
-Each layer reads codes of its own `activation_bits`. A value that only such layers read is stored at
-their width; a value with other readers too (residual sums, norms, attention) is stored at 8 bits and
-narrowed in front of the layer by a "requantize" node. What lies between a layer and its activation
-function stays inside the accelerator's output stage and has 8 bits.
+Each layer reads codes of its own `activation_bits`. A value that only such layers read is stored
+at their width; a value with other readers too (residual sums, norms, attention) is stored at 8 bits
+and narrowed in front of the layer by a "requantize" node. What lies between a layer and its
+activation function stays inside the accelerator's output stage and has 8 bits.
 """
 
 from collections.abc import Mapping
@@ -48,8 +48,11 @@ def plan(graph: Graph, design: Design) -> Graph:
 def _check(graph: Graph, design: Design) -> None:
     for kind, wanted, given in (
         ("layers", [n.name for n in graph.layers], design.layer_formats),
-        ("activations", [n.name for n in graph.nodes if n.op == "activation"],
-         design.activation_functions),
+        (
+            "activations",
+            [n.name for n in graph.nodes if n.op == "activation"],
+            design.activation_functions,
+        ),
     ):
         if set(wanted) != set(given):
             odd = sorted(set(wanted) ^ set(given))[0]
@@ -98,9 +101,7 @@ def _narrow(layer: Node, graph: Graph, bits: int) -> Node:
     return Node(name, "requantize", (source,), graph[source].shape, {"bits": bits})
 
 
-def _with_bits(
-    node: Node, readers: Mapping[str, list[Node]], design: Design, graph: Graph
-) -> Node:
+def _with_bits(node: Node, readers: Mapping[str, list[Node]], design: Design, graph: Graph) -> Node:
     if node.op in SHAPE_OPERATIONS:
         return node
     if node.name == graph.output.name:

@@ -1,23 +1,11 @@
 """Activation functions, each with its integer arithmetic. One file a function."""
 
-from codesign.numerics.activation.base import ACTIVATIONS, Activation, TableActivation
-from codesign.numerics.activation import (  # isort: skip
-    gelu,
-    hardswish,
-    relu,
-    shift_swish,
-    sigmoid,
-    silu,
-)
+import importlib
+import pkgutil
 
-__all__ = [
-    "ACTIVATIONS",
-    "Activation",
-    "TableActivation",
-    "gelu",
-    "hardswish",
-    "relu",
-    "shift_swish",
-    "sigmoid",
-    "silu",
-]
+from codesign.numerics.activation.base import ACTIVATIONS, Activation, TableActivation
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
+
+__all__ = ["ACTIVATIONS", "Activation", "TableActivation"]

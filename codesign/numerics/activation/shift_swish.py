@@ -1,8 +1,8 @@
 """Shift-Swish: x * sigmoid(x) with exponentials made of shifts and additions.
 
 Inspired by the ShiftGELU of I-ViT (Li and Gu, arXiv 2207.01405) without its factor 1.702, in the
-form that the HyQ code (IDSL-SeoulTech) publishes under this name. Ours differs in the constants: the
-maximum is that of the code range (static), and the division is exact to eight bits.
+form that the HyQ code (IDSL-SeoulTech) publishes under this name. Ours differs in the constants:
+the maximum is that of the code range (static), and the division is exact to eight bits.
 """
 
 from collections.abc import Mapping
@@ -74,4 +74,4 @@ class ShiftSwish(Activation):
         """Return the integer form's values exactly, with SiLU's gradient."""
         values = target.dequantize(self.table(source, target)).to(x.device, x.dtype)
         zero = source.zero_point - source.low
-        return SiLUTable.apply(x, values, source.scale, zero)  # type: ignore[no-any-return]
+        return SiLUTable.apply(x, values, source.scale, zero)

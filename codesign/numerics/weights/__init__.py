@@ -1,6 +1,11 @@
 """Weight number formats. One file a scheme."""
 
-from codesign.numerics.weights.base import SCHEMES, WeightScheme
-from codesign.numerics.weights import log2, uniform  # isort: skip
+import importlib
+import pkgutil
 
-__all__ = ["SCHEMES", "WeightScheme", "log2", "uniform"]
+from codesign.numerics.weights.base import SCHEMES, WeightScheme
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
+
+__all__ = ["SCHEMES", "WeightScheme"]

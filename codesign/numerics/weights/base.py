@@ -44,7 +44,7 @@ class WeightScheme(ABC):
         with torch.no_grad():
             values = self.round(weight / wide, bits).mul_(wide)
         limit = wide * (self.largest(bits) + 0.5)
-        return Substitute.apply(weight, values, limit)  # type: ignore[no-any-return]
+        return Substitute.apply(weight, values, limit)
 
     def search_scale(self, weight: Tensor, bits: int) -> Tensor:
         """Return the scale per output channel (float32) with the least squared error.

@@ -1,0 +1,54 @@
+"""The arithmetic in brief, for a bundle's README: only the operations the model has."""
+
+from codesign.integer.model import IntegerModel
+
+PRINCIPLES = """\
+- A code `q` of a format (`scale`, `zero_point`, `bits`, `signed`) stands for the real number
+  `scale * (q - zero_point)`. Codes run from 0 to 2^bits - 1, or from -2^(bits-1) where signed.
+- `x` below is a centred input, `q - zero_point`. Padding and missing values are `x = 0`.
+- `>>` is the arithmetic shift right: it rounds down. So does `/` between integers.
+- Requantisation rounds half up: `R(a) = clamp(zero_point + ((a * M + 2^(s-1)) >> s))`, with the
+  unsigned multiplier `M < 2^16` and the shift `1 <= s <= 44`; clamp limits to the output's codes.
+- Accumulators are 32 bits, two's complement. `accumulator_bound` in graph.json is the largest
+  magnitude any input can reach, bias included, proved from the weights.
+"""
+
+OPERATIONS = {
+    "input": "`q = clamp(zero_point + floor(pixel / scale + 1/2))`, once, in 64-bit floating point",
+    "conv2d": "`R(sum x * w + bias)`; `weight`, `bias`, `multiplier`, `shift` per output channel",
+    "linear": "`R(sum x * w + bias)` over the last axis; constants per output channel",
+    "matmul": "`R(sum x1 * x2)` over the last axis of the first and the last but one of the second",
+    "add": "`clamp(zero_point + ((x1 * m1 + x2 * m2 + 2^(s-1)) >> s))`, `multipliers` = [m1, m2]",
+    "mul": "`R(x1 * x2)`",
+    "requantize": "`R(x)`: the same values in another format",
+    "lookup": "`table[q - smallest code]`",
+    "hardswish": "`R(x * clamp(x + three, 0, 2 * three))`",
+    "shift_swish": (
+        "`sigma = (e(x - maximum) << 8) / max(e(x - maximum) + e(-maximum), 1)`, then"
+        " `R(x * sigma)`; `e(v)`: `p = v + (v >> 1) - (v >> 4)`, `n = -p / unit`,"
+        " `f = -p - n * unit`, `e = ((unit - (f >> 1)) << 20) >> min(n, 62)`"
+    ),
+    "softmax": (
+        "over the last axis: `e_i = table[max(q) - q_i]`, `S = sum e`,"
+        " `(2 * levels * e_i + S) / (2 * S)`"
+    ),
+    "layer_norm": (
+        "over the last axis of C: `S = sum x`, `V = C * sum x^2 - S^2 + epsilon`,"
+        " `r = floor(sqrt(V << 12))`, `k = 2^40 / r`, `n = ((C * x - S) * k + 2^23) >> 24`,"
+        " `clamp(zero_point + ((n * scale_c + offset_c + 2^(shift-1)) >> shift))`"
+    ),
+    "mean": "`R(sum x)` over `dims`; the multiplier holds the division by the count",
+    "concat": "the inputs' codes one after the other along `dim` (all have one format)",
+    "constant": "the codes in `value`",
+}
+MOVES = "codes pass unchanged: "
+
+
+def operation_list(model: IntegerModel) -> str:
+    """Return one Markdown line for each operation the model has, moves last."""
+    present = {node.op for node in model.nodes}
+    lines = [f"- **{op}**: {text}" for op, text in OPERATIONS.items() if op in present]
+    moves = sorted(present - set(OPERATIONS))
+    if moves:
+        lines.append(f'- **{", ".join(moves)}**: {MOVES}a `shape` of `"4*B"` is 4 x batch')
+    return "\n".join(lines)
