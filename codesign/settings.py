@@ -58,7 +58,7 @@ class TeacherSettings:
 class QuantizeSettings:
     """Post-training quantisation."""
 
-    observer: str = setting("mse", "how ranges are chosen from what is observed")
+    observer: str = setting("mse_p", "how ranges are chosen from what is observed")
     calibration_images: int = setting(128, "training images observed")
 
 
