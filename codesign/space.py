@@ -36,14 +36,13 @@ class SearchSpace:
         outline: The layers and activations of the network.
 
     Raises:
-        UserError: A pattern matches no layer, or a format or function does not exist.
+        UserError: A pattern matches no layer, or a format does not exist.
     """
 
     def __init__(self, settings: SearchSettings, outline: NetworkOutline) -> None:
         self.outline = outline
         self._hardware = settings.hardware
         self._per = settings.network.activations.per
-        _check_functions(settings.network.activations.choices)
         weights = tuple(f"{s}_{b}" for s, bits in settings.network.weights.items() for b in bits)
         fixed = _fixed_formats(settings, outline)
         bits = tuple(settings.network.activation_bits)
@@ -242,7 +241,12 @@ def _check_fixed(pattern: str, formats: Any) -> None:
         raise UserError(f"network.fixed: '{pattern}' needs activation_bits from 2 to 8.")
 
 
-def _check_functions(names: list[str]) -> None:
+def check_functions(names: list[str]) -> None:
+    """Check that activation functions exist.
+
+    Raises:
+        UserError: One does not; the message lists those there are.
+    """
     from codesign.numerics.activation import ACTIVATIONS
 
     for name in names:
