@@ -53,7 +53,7 @@ def legend_svg() -> str:
 def bits_svg(trials: Sequence[TrialRecord], of: str) -> str:
     """Return the heat map of the weights' or activations' bits of some designs."""
     names = plots.layer_names(trials)
-    width = max(4.0, 0.9 + 0.17 * len(names))
+    width = max(7.5, 0.9 + 0.17 * len(names))
     return _svg(width, _bits_height(trials), lambda ax: _bits(ax, trials, of))
 
 

@@ -48,7 +48,10 @@ def label_points(ax: Axes, points: Sequence[tuple[float, float]], texts: Sequenc
     size = ax.figure.get_dpi() / 72
     frame = ax.get_window_extent()
     centres = [ax.transData.transform(point) for point in points]
-    taken = [(x - 4 * size, y - 4 * size, x + 4 * size, y + 4 * size) for x, y in centres]
+    taken: list[tuple[float, ...]] = [
+        (x - 4 * size, y - 4 * size, x + 4 * size, y + 4 * size) for x, y in centres
+    ]
+    taken += [tuple(text.get_window_extent().extents) for text in ax.texts]
     for i, text in enumerate(texts):
         for dx, dy in _SPOTS:
             width, height = 5.2 * len(text) * size, 9 * size
