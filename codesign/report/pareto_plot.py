@@ -1,7 +1,7 @@
 """Pareto plots: two objectives against each other, coloured by a third."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib import colormaps
@@ -51,7 +51,7 @@ def draw_pareto(
     for point in sorted(points, key=_order):
         _draw_point(ax, point, colours, name)
     if len(record.objectives) == 2:
-        _staircase(ax, record, points)
+        _staircase(ax, points, record.objectives.get(panel.x or "", "min"))
     return lambda: _label(ax, points)
 
 
@@ -155,13 +155,13 @@ def _draw_point(ax: Axes, point: Point, colours: _Colours, name: str) -> None:
     ax.plot([x], [y], linestyle="none", gid=f"trial-{trial.number}-{name}", **style)
 
 
-def _staircase(ax: Axes, record: StudyRecord, points: Sequence[Point]) -> None:
-    """Join the front of two objectives, of which the plot is the whole."""
+def _staircase(ax: Axes, points: Sequence[Point], x_direction: str) -> None:
+    """Draw what the front of two objectives, of which the plot is the whole, attains."""
     front = sorted([(x, y) for t, x, y in points if t.on_front])
     if len(front) > 1:
-        rising = "max" in record.objectives.values()
         xs, ys = np.array(front).T
-        ax.step(xs, ys, where="post" if rising else "pre", color=GREEN, linewidth=1.2, zorder=1.5)
+        where: Literal["pre", "post"] = "post" if x_direction == "min" else "pre"
+        ax.step(xs, ys, where=where, color=GREEN, linewidth=1.2, zorder=1.5, gid="staircase")
 
 
 def _label(ax: Axes, points: Sequence[Point]) -> None:

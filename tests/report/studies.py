@@ -53,10 +53,12 @@ def make_metrics(generator, design):
     }
 
 
-def make_study(trials=40, layers=6, objectives=3, feasible=True, name="mobilevit_mixed", seed=0):
-    """A study of the first `objectives` objectives; without a front unless `feasible`."""
+def make_study(
+    trials=40, layers=6, objectives=3, feasible=True, name="mobilevit_mixed", seed=0, goals=None
+):
+    """A study of `goals` (or the first `objectives`); without a front unless `feasible`."""
     generator = np.random.default_rng(seed)
-    goals = dict(list(OBJECTIVES.items())[:objectives])
+    goals = goals or dict(list(OBJECTIVES.items())[:objectives])
     records = []
     for i in range(trials):
         design = make_design(generator, layers)

@@ -80,6 +80,24 @@ def test_labels_name_the_front_and_do_not_overlap():
         assert not any(box.padded(-1.5).overlaps(other.padded(-1.5)) for other in boxes[:i])
 
 
+@pytest.mark.parametrize("x_goal", ["min", "max"])
+@pytest.mark.parametrize("y_goal", ["min", "max"])
+def test_the_staircase_is_what_the_front_attains(x_goal, y_goal):
+    goals = {"fpga.bram36": x_goal, "model.weight_kb": y_goal}
+    study = make_study(trials=90, goals=goals)
+    ax, _ = drawn(study, Panel(*goals, None))
+    (line,) = [line for line in ax.get_lines() if line.get_gid() == "staircase"]
+    front = [tuple(t.values[name] for name in goals) for t in study.front]
+    assert len(front) > 2
+    steps = line.get_drawstyle()
+    xs, ys = line.get_data()
+    for left, right, y_left, y_right in zip(xs, xs[1:], ys, ys[1:], strict=False):
+        middle = (left + right) / 2
+        able = [y for x, y in front if (x <= middle if x_goal == "min" else x >= middle)]
+        best = min(able) if y_goal == "min" else max(able)
+        assert (y_left if steps == "steps-post" else y_right) == best
+
+
 def test_every_pair_of_objectives_has_a_panel_coloured_by_another():
     goals = dict.fromkeys("abcd", "min")
     found = panels(goals)
