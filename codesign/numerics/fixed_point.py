@@ -19,6 +19,8 @@ from codesign.numerics.straight_through import FakeQuantize
 MULTIPLIER_BITS = 16
 MAX_SHIFT = 44
 """Largest shift: an 8-bit zero point moved up by it stays below 2**53, float64's whole numbers."""
+MAX_RATIO = 2.0 ** (MULTIPLIER_BITS - 1) - 0.25
+"""Ratios from here on round to a multiplier of 17 bits at the smallest shift."""
 ACCUMULATOR_LIMIT = 2**31 - 1
 
 
@@ -93,10 +95,10 @@ def dyadic(ratio: NDArray[np.float64] | float) -> tuple[NDArray[np.int64], NDArr
     below 2**-29 loses bits of its multiplier and in the end becomes 0.
 
     Raises:
-        ValueError: A ratio is negative, not finite, or at least 2**15.
+        ValueError: A ratio is negative, not finite, or at least 2**15 - 1/4.
     """
     values = np.atleast_1d(np.asarray(ratio, dtype=np.float64))
-    if not np.all(np.isfinite(values) & (values >= 0) & (values < 2.0 ** (MULTIPLIER_BITS - 1))):
+    if not np.all(np.isfinite(values) & (values >= 0) & (values < MAX_RATIO)):
         raise ValueError(f"requantisation ratio out of range: {values.min()} to {values.max()}")
     exponent = np.frexp(np.where(values > 0, values, 1.0))[1]
     shift = np.clip(MULTIPLIER_BITS - exponent, 1, MAX_SHIFT)

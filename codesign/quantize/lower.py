@@ -117,14 +117,15 @@ def _layer(b: Lowering, node: Node) -> None:
     network, source, target = b.network, b.format(node.inputs[0]), b.target(node)
     layer = network.layers[node.name]
     weight = network.tensors[node.parameters["weight"]].detach().cpu()
-    scale = network.weight_scales[node.name].cpu()
+    scale = network.weight_scales[node.name].cpu().double()
     bias = torch.zeros(len(weight), dtype=torch.float64)
     if "bias" in node.parameters:
         bias = network.tensors[node.parameters["bias"]].detach().cpu().double()
-    scale = torch.maximum(scale.double(), bias.abs() / (source.scale * MAX_BIAS))
+    scale = torch.maximum(scale, bias.abs() / (source.scale * MAX_BIAS)).float()
     scheme = SCHEMES.get(layer.weight_scheme)
-    codes = scheme.integer(weight.double(), scale, layer.weight_bits).numpy().astype(np.int64)
-    accumulator_scale = source.scale * scale.numpy()
+    # In float32, as the twin divides: scales are such that the largest weight is often a tie.
+    codes = scheme.integer(weight, scale, layer.weight_bits).numpy().astype(np.int64)
+    accumulator_scale = source.scale * scale.double().numpy()
     offset = np.floor(bias.numpy() / accumulator_scale + 0.5).astype(np.int64)
     magnitudes = np.abs(codes).reshape(len(codes), -1).sum(axis=1)
     bound = int((magnitudes * source.magnitude + np.abs(offset)).max())

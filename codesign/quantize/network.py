@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from codesign.design import Design, LayerFormat
@@ -75,7 +76,7 @@ class QuantizedNetwork:
         return self.formats[node.name]
 
     def raw(self, node: Node, inputs: list[Tensor], images: Tensor) -> Tensor:
-        """Return a node's result before its own quantiser, weights quantised."""
+        """Return a node's result before its own quantiser, weights and bias quantised."""
         if node.op == "input":
             return images
         if node.op == "requantize":
@@ -85,6 +86,8 @@ class QuantizedNetwork:
         parameters = {role: self.tensors[name] for role, name in node.parameters.items()}
         if node.op in LAYER_OPERATIONS and node.name in self.weight_scales:
             parameters["weight"] = self.quantized_weight(node, parameters["weight"])
+            if "bias" in parameters:
+                parameters["bias"] = self.quantized_bias(node, parameters["bias"])
         return compute(node, inputs, parameters)
 
     def quantized_weight(self, node: Node, weight: Tensor) -> Tensor:
@@ -92,6 +95,11 @@ class QuantizedNetwork:
         layer = self.layers[node.name]
         scheme = SCHEMES.get(layer.weight_scheme)
         return scheme.twin(weight, self.weight_scales[node.name], layer.weight_bits)
+
+    def quantized_bias(self, node: Node, bias: Tensor) -> Tensor:
+        """Return a layer's bias in whole steps of its accumulator, differentiable."""
+        step = self.weight_scales[node.name] * self.source_format(node.inputs[0]).scale
+        return bias + (torch.floor(bias.detach() / step + 0.5) * step - bias.detach())
 
     def _twin(self, node: Node, inputs: list[Tensor], images: Tensor) -> Tensor:
         if node.op == "activation":

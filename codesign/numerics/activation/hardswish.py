@@ -31,7 +31,7 @@ class HardSwish(Activation):
         p's ratio is taken as scale / (2 * three), which makes the function the identity above 3
         exactly, whatever the rounding of three.
         """
-        three = max(1, round(3.0 / source.scale))
+        three = _three(source)
         multiplier, shift = dyadic(source.scale / (2 * three) / target.scale)
         return {"three": three, "multiplier": int(multiplier[0]), "shift": int(shift[0])}
 
@@ -43,3 +43,12 @@ class HardSwish(Activation):
         product = centred * (centred + c["three"]).clamp(0, 2 * c["three"])
         scaled = (product * c["multiplier"] + 2 ** (c["shift"] - 1)) >> c["shift"]
         return (target.zero_point + scaled).clamp(target.low, target.high)
+
+    def twin(self, x: Tensor, source: Format, target: Format) -> Tensor:
+        """Return the function with its 3 rounded to a source code, as the integer form has it."""
+        stretch = 3.0 / (_three(source) * source.scale)
+        return target.fake_quantize(F.hardswish(source.fake_quantize(x) * stretch) / stretch)
+
+
+def _three(source: Format) -> int:
+    return max(1, round(3.0 / source.scale))
