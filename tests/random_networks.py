@@ -50,6 +50,12 @@ def captured(name: str, size: int, **kwargs) -> Graph:
     return capture(timm_model(name, **kwargs), (3, size, size), name)
 
 
+def small_vit(**kwargs) -> Graph:
+    """Return a vision transformer of one block, for tests that need any whole network."""
+    size = {"img_size": 32, "depth": 1, "embed_dim": 48, "num_heads": 3}
+    return captured("vit_tiny_patch16_224", 32, **size, **kwargs)
+
+
 def random_images(count: int, size: int, seed: int = 0) -> torch.Tensor:
     """Return smooth images in [0, 1]: noise on several scales."""
     generator = torch.Generator().manual_seed(seed)
