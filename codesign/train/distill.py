@@ -105,12 +105,15 @@ def distill(
     """
     parameters = [t for t in network.tensors.values() if t.requires_grad]
     damage = divergence(network, judge)
+    if not math.isfinite(damage):
+        raise RunError(f"the divergence from the teacher became {damage} in calibration")
     judged, best = [(0, damage)], _state(network)
     kept, losses = 0, []
     peak = schedule.learning_rate * _share(damage)
     optimizer = torch.optim.AdamW(parameters, lr=peak, betas=_BETAS, weight_decay=0.0)
-    moments = {round((i + 1) * schedule.steps / schedule.judgements)
-               for i in range(schedule.judgements)}
+    moments = {
+        round((i + 1) * schedule.steps / schedule.judgements) for i in range(schedule.judgements)
+    }
     order = batches(len(train.split), schedule.batch_size, seed)
     for step in range(1, schedule.steps + 1):
         for group in optimizer.param_groups:
@@ -159,7 +162,7 @@ def _step(
     value = float(loss.detach())
     if not math.isfinite(value):
         raise RunError(f"the distillation loss became {value}")
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     torch.nn.utils.clip_grad_norm_(parameters, _LARGEST_GRADIENT)
     optimizer.step()
     return value

@@ -1,0 +1,105 @@
+"""Distillation: it learns, it never leaves a design worse, and it repeats itself exactly."""
+
+import pytest
+import torch
+from random_networks import random_design, random_images, small_vit, uniform_design
+
+from codesign.data.memory import Jitter, MemorySplit
+from codesign.errors import RunError
+from codesign.graph.execute import run
+from codesign.quantize.calibrate import calibrate
+from codesign.quantize.network import QuantizedNetwork
+from codesign.train.distill import Schedule, TeacherLogits, batches, distill, divergence
+
+
+@pytest.fixture(scope="module")
+def graph():
+    return small_vit()
+
+
+@pytest.fixture(scope="module")
+def split():
+    pixels = random_images(64, 32).mean(dim=1, keepdim=True)
+    return MemorySplit(pixels, torch.arange(64) % 10, 3, Jitter())
+
+
+def teachers(graph, split):
+    def teach(images):
+        with torch.no_grad():
+            return run(graph, images)
+
+    first, second = split.partition(0.25, 0)
+    return TeacherLogits(second, teach), TeacherLogits(first, teach)
+
+
+def network_of(graph, split, design):
+    network = QuantizedNetwork.build(graph, design)
+    calibrate(network, split.load(range(16))[0])
+    return network
+
+
+def test_a_damaged_network_comes_closer_to_its_teacher(graph, split):
+    train, judge = teachers(graph, split)
+    network = network_of(graph, split, random_design(graph, 0))
+    before = divergence(network, judge)
+    result = distill(network, train, judge, Schedule(12, 16, 1e-3), seed=0)
+    assert result.kept_step > 0
+    assert divergence(network, judge) < before
+    assert len(result.losses) == 12
+
+
+def test_steps_that_only_harm_are_undone(graph, split):
+    train, judge = teachers(graph, split)
+    network = network_of(graph, split, uniform_design(graph, 8))
+    before = {name: tensor.detach().clone() for name, tensor in network.tensors.items()}
+    result = distill(network, train, judge, Schedule(6, 16, 30.0), seed=0)
+    assert result.kept_step == 0
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.tensors.items())
+
+
+def test_the_same_seed_gives_the_same_weights(graph, split):
+    found = []
+    for _ in range(2):
+        train, judge = teachers(graph, split)
+        network = network_of(graph, split, random_design(graph, 1))
+        distill(network, train, judge, Schedule(4, 16, 1e-3), seed=5)
+        found.append(network.tensors)
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+
+
+def test_no_steps_leave_calibrations_state(graph, split):
+    train, judge = teachers(graph, split)
+    network = network_of(graph, split, random_design(graph, 0))
+    result = distill(network, train, judge, Schedule(0, 16, 1e-3), seed=0)
+    assert result.kept_step == 0 and result.losses == ()
+
+
+def test_a_loss_that_is_not_finite_is_an_error_with_its_reason(graph, split):
+    train, judge = teachers(graph, split)
+    network = network_of(graph, split, uniform_design(graph, 8))
+    name = graph.layers[0].parameters["weight"]
+    with torch.no_grad():
+        network.tensors[name].fill_(float("nan"))
+    with pytest.raises(RunError, match=r"loss became nan|divergence.* nan"):
+        distill(network, train, judge, Schedule(2, 16, 1e-3), seed=0)
+
+
+def test_the_teacher_runs_once_for_each_image(graph, split):
+    seen = []
+
+    def teach(images):
+        seen.append(len(images))
+        with torch.no_grad():
+            return run(graph, images)
+
+    teacher = TeacherLogits(split, teach)
+    first, second = teacher.batch([3, 1, 2]), teacher.batch([2, 3])
+    assert seen == [3]
+    assert torch.equal(first[1][[2, 0]], second[1])
+    torch.testing.assert_close(first[1], run(graph, split.load([3, 1, 2])[0]))
+
+
+def test_batches_use_every_image_once_an_epoch():
+    order = batches(10, 4, seed=0)
+    drawn = [i for _ in range(5) for i in next(order)]
+    assert sorted(drawn[:10]) == sorted(drawn[10:20]) == list(range(10))
