@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.console import Console
+
 from codesign import cli
 from codesign.cli import setting
 from codesign.errors import UserError
@@ -86,7 +88,7 @@ def _shipment(run_dir: Path, record: StudyRecord, trial: TrialRecord) -> Shipmen
     source = trial.number if trial.reuses is None else trial.reuses
     model = IntegerModel.load(RunDirectory(run_dir).model_file(source))
     settings = _search_settings(run_dir, record)
-    prepare(settings)
+    prepare(settings, Console())
     problem = load_problem(settings)
     measured = {name: v for name, v in trial.metrics.items() if name.startswith(_MEASURED)}
     return Shipment(

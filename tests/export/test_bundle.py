@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import jsonschema
 import numpy as np
@@ -78,7 +79,7 @@ def test_the_bundle_verifies_itself_anywhere_and_changes_nothing(copy, written):
 
 
 def test_verify_needs_numpy_alone():
-    source = open(replay.__file__).read()
+    source = Path(replay.__file__).read_text()
     modules = set(re.findall(r"^(?:import|from) (\w+)", source, re.M))
     assert modules <= {"json", "sys", "collections", "pathlib", "typing", "numpy"}
 
