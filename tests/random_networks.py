@@ -16,6 +16,7 @@ from codesign.quantize.network import QuantizedNetwork
 from costmodels.accelerator import Accelerator
 
 FORMATS = [("uniform", b) for b in (3, 4, 5, 6, 8)] + [("log2", 3), ("log2", 4)]
+DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 GATES = ("sigmoid", "hardsigmoid", "tanh")
 
 

@@ -5,6 +5,7 @@ weights' magnitudes proves that no partial sum reaches 2**24, else in float64; r
 float64, exact below 2**53. The integers are those of `codesign.integer.replay`, to the last one.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -97,7 +98,7 @@ def _as_graph_nodes(model: IntegerModel) -> list[GraphNode]:
 
 
 def _requantizer(
-    node: IntegerNode, multiplier: Tensor, shift: Tensor, bias: Tensor | float = 0.0
+    node: IntegerNode, multiplier: Tensor, shift: Tensor, bias: Tensor
 ) -> Callable[[Tensor], Tensor]:
     """Return `fixed_point.requantize` with the bias and the rounding folded into one addend."""
     f = node.format
@@ -112,13 +113,25 @@ def _requantizer(
 
 
 def _scalar(node: IntegerNode) -> Callable[[Tensor], Tensor]:
-    a = node.attributes
-    multiplier = torch.tensor(a["multiplier"], dtype=torch.float64)
-    return _requantizer(node, multiplier, torch.tensor(a["shift"]))
+    a, f = node.attributes, node.format
+    factor = math.ldexp(a["multiplier"], -a["shift"])
+    addend = torch.tensor(f.zero_point + 0.5, dtype=torch.float64)
+
+    def finish(accumulator: Tensor) -> Tensor:
+        result = torch.add(addend, accumulator.double(), alpha=factor)
+        return result.floor_().clamp_(f.low, f.high).float()
+
+    return finish
 
 
 def _exact_type(weight: Tensor, source: Format) -> torch.dtype:
-    """Return float32 where it provably holds every partial sum of a layer, else float64."""
+    """Return float32 where it provably holds every partial sum of a layer, else float64.
+
+    On a GPU, convolutions wider than a pixel take float64 too: in float32 cuDNN may choose
+    Winograd's algorithm, which rounds.
+    """
+    if weight.is_cuda and weight[0, 0].numel() > 1:
+        return torch.float64
     magnitudes = weight.double().abs().flatten(1).sum(dim=1)
     exact = float(magnitudes.max()) * source.magnitude < FLOAT32_LIMIT
     return torch.float32 if exact else torch.float64

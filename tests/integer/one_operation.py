@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from random_networks import DEVICES
 
 from codesign.integer import replay
 from codesign.integer.model import IntegerModel, IntegerNode
@@ -50,7 +51,8 @@ def run(op, operands, target, attributes=None, tensors=None, shape=()):
     model = IntegerModel("one", tuple(nodes), arrays)
     codes = np.concatenate(flat, axis=1).astype(np.int64)
     replayed = replay.run(model.graph_json(), arrays, codes)
-    fast = TorchExecutor(model).run(torch.from_numpy(codes))
-    assert fast.numpy().shape == replayed.shape
-    np.testing.assert_array_equal(fast.numpy().astype(np.int64), replayed)
+    for device in DEVICES:
+        fast = TorchExecutor(model, device).run(torch.from_numpy(codes)).cpu()
+        assert fast.numpy().shape == replayed.shape
+        np.testing.assert_array_equal(fast.numpy().astype(np.int64), replayed)
     return replayed

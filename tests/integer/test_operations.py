@@ -42,6 +42,21 @@ GEOMETRIES = [
 ]
 
 
+def test_wide_3x3_convolutions_are_exact(rng):
+    """The shapes for which libraries like to use Winograd's transforms, which would round."""
+    source, target = UNSIGNED, SIGNED
+    x = random_codes(rng, (5, 64, 12, 12), source)
+    t = layer_constants(rng, (64, 64, 3, 3), 127, 2**17)
+    attributes = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
+    got = run("conv2d", [(x, source)], target, attributes, t, (64, 12, 12))
+    centred = np.pad(x - source.zero_point, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    for n, row, column, image in ((0, 0, 0, 1), (5, 7, 11, 3), (63, 11, 4, 4), (17, 3, 3, 4)):
+        window = centred[image, :, row : row + 3, column : column + 3]
+        total = int((window * t["weight"][n]).sum()) + int(t["bias"][n])
+        constants = int(t["multiplier"][n]), int(t["shift"][n])
+        assert got[image, n, row, column] == reference.requantize(total, *constants, target)
+
+
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 @pytest.mark.parametrize("source", FORMATS[:3])
 @pytest.mark.parametrize("peak", [7, 2**14])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from random_networks import (
+    DEVICES,
     captured,
     lowered,
     random_design,
@@ -25,18 +26,19 @@ from codesign.quantize.network import QuantizedNetwork
 
 
 def differing(model, images):
-    """Return node name to the number of codes in which the executors differ."""
-    fast: dict[str, torch.Tensor] = {}
+    """Return (node, device) to the number of codes in which the executors differ."""
     slow: dict[str, np.ndarray] = {}
     codes = model.quantize_input(images.numpy())
-    TorchExecutor(model).run(torch.from_numpy(codes), keep=fast)
     replay.run(model.graph_json(), model.tensors, codes, keep=slow)
-    assert set(fast) == set(slow) == {node.name for node in model.nodes}
-    return {
-        name: int((fast[name].numpy() != slow[name]).sum())
-        for name in slow
-        if (fast[name].numpy() != slow[name]).any()
-    }
+    found = {}
+    for device in DEVICES:
+        fast: dict[str, torch.Tensor] = {}
+        TorchExecutor(model, device).run(torch.from_numpy(codes), keep=fast)
+        assert set(fast) == set(slow) == {node.name for node in model.nodes}
+        for name, expected in slow.items():
+            if count := int((fast[name].cpu().numpy() != expected).sum()):
+                found[name, device] = count
+    return found
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -162,14 +164,19 @@ def test_twin_follows_every_integer_node_to_one_code(mobilevit, images, seed):
     assert compared > 250
 
 
-def test_every_parameter_gets_a_finite_gradient(mobilevit, images):
-    network = QuantizedNetwork.build(mobilevit, random_design(mobilevit, 4))
-    calibrate(network, images[:8])
-    network(images[:8]).square().sum().backward()
+@pytest.mark.parametrize("device", DEVICES)
+def test_every_parameter_gets_a_finite_gradient(mobilevit, images, device):
+    on_device = {name: tensor.to(device) for name, tensor in mobilevit.tensors.items()}
+    graph = dataclasses.replace(mobilevit, tensors=on_device)
+    network = QuantizedNetwork.build(graph, random_design(graph, 4), device)
+    x = images[:8].to(device)
+    calibrate(network, x, layer_means=mean_outputs(graph, x))
+    network(x).square().sum().backward()
     gradients = {name: tensor.grad for name, tensor in network.tensors.items()}
     assert all(g is not None and torch.isfinite(g).all() for g in gradients.values())
     alive = sum(bool(g.abs().sum() > 0) for g in gradients.values())
     assert alive > 0.95 * len(gradients)
+    assert differing(lower(network), images[:1]) == {}
 
 
 def test_bias_correction_restores_the_means(images):

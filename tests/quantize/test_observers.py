@@ -1,5 +1,6 @@
 import pytest
 import torch
+from random_networks import DEVICES
 
 from codesign.numerics.fixed_point import Format
 from codesign.quantize.observers import OBSERVERS, SAMPLE, sample
@@ -20,11 +21,12 @@ def error(values, fmt):
     return float((fmt.dequantize(fmt.quantize(values)) - values.double()).square().mean())
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("observer", OBSERVERS.names())
 @pytest.mark.parametrize("tensor", TENSORS)
 @pytest.mark.parametrize("bits", [2, 4, 8])
-def test_formats_are_usable(observer, tensor, bits):
-    f = OBSERVERS.get(observer)(TENSORS[tensor], bits)
+def test_formats_are_usable(observer, tensor, bits, device):
+    f = OBSERVERS.get(observer)(TENSORS[tensor].to(device), bits)
     assert f.bits == bits
     assert 0 <= f.zero_point < 2**bits
     assert 0 < f.scale < 100
