@@ -20,8 +20,8 @@ PROGRAM = "codesign.search"
 class SamplerSettings:
     """How the next design is chosen."""
 
-    name: str = setting("nsga2", "Optuna sampler: nsga2, tpe, gp or random")
-    population: int = setting(12, "population of nsga2; random trials before tpe and gp learn")
+    name: str = setting("tpe", "Optuna sampler: tpe, nsga2, gp or random")
+    population: int = setting(8, "random trials before tpe and gp learn; population of nsga2")
 
 
 @dataclass

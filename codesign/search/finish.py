@@ -1,39 +1,87 @@
 """What is measured of the front alone, after the last trial: test accuracy and SCALE-Sim."""
 
 from collections.abc import Callable
+from pathlib import Path
 
+from codesign.design import Design
 from codesign.search.problem import Problem
 from codesign.search.progress import Progress
-from codesign.search.records import StudyRecord, TrialRecord
+from codesign.search.records import StudyRecord
 from codesign.search.rundir import RunDirectory
-from codesign.settings import SearchSettings
+from costmodels.board import load_board
+from costmodels.engines import place
+from costmodels.scalesim import simulate_layer
+from costmodels.systolic import reported_cycles
+
+SIMULATED = "fpga.scalesim_cycles"
+DIFFERING = "fpga.scalesim_differing_layers"
 
 
 def measure_front(
-    settings: SearchSettings,
     record: StudyRecord,
     load: Callable[[], Problem],
     files: RunDirectory,
     progress: Progress,
+    cache_dir: Path,
 ) -> bool:
     """Measure the test accuracy of each design of the front, and simulate its arrays.
 
     The results are kept in the trial's design file, so they are measured once.
 
+    Args:
+        record: The study.
+        load: Returns the problem; called only if something is to be measured.
+        files: The run directory.
+        progress: Shows what happens.
+        cache_dir: Where SCALE-Sim's results are kept.
+
     Returns:
         Whether anything was measured.
     """
-    missing = [trial for trial in record.front if "test_accuracy" not in trial.metrics]
-    if missing:
-        progress.say(f"test accuracy of {len(missing)} designs of the front")
+    missing = [t for t in record.front if "test_accuracy" not in t.metrics and t.design]
+    if not missing:
+        return False
+    progress.say(f"front of {len(missing)} designs: test accuracy, SCALE-Sim")
+    different = 0.0
     for trial in missing:
-        model = files.model_file(trial.number).read_bytes()
-        _keep(files, trial, {"test_accuracy": load().test_accuracy(model)})
-    return bool(missing)
+        assert trial.design is not None
+        accuracy = load().test_accuracy(files.model_file(trial.number).read_bytes())
+        simulated = simulate(load(), trial.design, cache_dir)
+        different += simulated[DIFFERING]
+        stored = files.read_design(trial.number)
+        stored["front"] = {"test_accuracy": accuracy, **simulated}
+        files.write_json(files.design_file(trial.number), stored)
+    verdict = (
+        f"differ from the closed forms in {different:g} layers"
+        if different
+        else ("equal the closed forms in every layer")
+    )
+    progress.say(f"SCALE-Sim's cycles {verdict}")
+    return True
 
 
-def _keep(files: RunDirectory, trial: TrialRecord, measured: dict[str, float]) -> None:
-    """Add metrics to what is kept of a trial of the front."""
-    stored = files.read_design(trial.number)
-    stored["front"] = {**stored.get("front", {}), **measured}
-    files.write_json(files.design_file(trial.number), stored)
+def simulate(problem: Problem, design: Design, cache_dir: Path) -> dict[str, float]:
+    """Return SCALE-Sim's compute cycles of a design's arrays, and how many layers differ.
+
+    Each distinct product is simulated once and kept in `cache_dir`.
+
+    Returns:
+        "fpga.scalesim_cycles": cycles of all layers on the MAC and shift arrays;
+        "fpga.scalesim_differing_layers": layers whose cycles are not those of the
+        closed form as SCALE-Sim reports them (one less for each product, `costmodels.systolic.reported_cycles`).
+    """
+    accelerator = design.accelerator
+    dataflow = accelerator.dataflow
+    placements, _ = place(
+        problem.workload(design), accelerator, load_board(accelerator.board).dsp_type
+    )
+    total, differing = 0, 0
+    for placed in placements:
+        if placed.engine == "depthwise":
+            continue
+        layer, rows, cols = placed.layer, placed.rows, placed.cols
+        cycles = simulate_layer(layer, rows, cols, dataflow, cache_dir)
+        closed = reported_cycles(layer.m, layer.k, layer.n, rows, cols, dataflow) * layer.repeats
+        total += cycles
+        differing += cycles != int(closed)
+    return {SIMULATED: float(total), DIFFERING: float(differing)}

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from codesign.design import Design, NetworkOutline
 from costmodels.estimate import Cost
+from costmodels.workload import Workload
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,10 @@ class Problem(Protocol):
 
     outline: NetworkOutline
     teacher: Mapping[str, float]
+
+    def workload(self, design: Design) -> Workload:
+        """Return what the design's network asks of hardware."""
+        ...
 
     def price(self, design: Design) -> Cost:
         """Return the design's cost in milliseconds of work, without training anything."""

@@ -26,6 +26,8 @@ from codesign.search.study import create_study, find_study, repair
 from codesign.search.survey import survey
 from codesign.settings import SearchSettings
 from codesign.space import SearchSpace, check_functions
+from costmodels.board import load_board, load_gpu
+from costmodels.errors import CostModelError
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ def run_search(
     console = console or Console()
     if source is None:
         check_functions(settings.network.activations.choices)
+    _check_hardware(settings)
     search = _Search(settings, source or evaluator_source(), console)
     with locked(settings.run_dir):
         try:
@@ -84,6 +87,16 @@ def run_search(
             ) from error
         finally:
             search.close()
+
+
+def _check_hardware(settings: SearchSettings) -> None:
+    """Check that the board and the GPUs exist, before anything is trained."""
+    try:
+        load_board(settings.hardware.board)
+        for name in settings.cost.gpus:
+            load_gpu(name)
+    except CostModelError as error:
+        raise UserError(str(error)) from error
 
 
 class _Search:
@@ -142,13 +155,11 @@ class _Search:
             self._log = self._files.open_log()
 
     def _create(self, space: SearchSpace) -> optuna.Study:
-        from costmodels.board import load_board
-
         problem = self._load()
         attributes = {
             "reference_point": survey(self._settings, space, problem),
             "teacher": dict(problem.teacher),
-            "board": load_board(self._settings.hardware.board).limits,
+            "board": dict(load_board(self._settings.hardware.board).limits),
             "genes": len(space.genes),
             "log10_size": round(space.log10_size, 1),
         }
@@ -195,7 +206,8 @@ class _Search:
         """Measure the front, and write and show the results."""
         self._open_log()
         record = record_of(study, self._files.path)
-        if measure_front(self._settings, record, self._load, self._files, self._progress):
+        cache = Path(self._settings.runs_dir) / ".cache" / "scalesim"
+        if measure_front(record, self._load, self._files, self._progress, cache):
             record = record_of(study, self._files.path)
         summary.write_summary(self._files, record)
         dashboard.publish_figures(study, record)

@@ -39,12 +39,15 @@ def nsga2(population: int, seed: int) -> "BaseSampler":
 
 @SAMPLERS.register("tpe")
 def tpe(population: int, seed: int) -> "BaseSampler":
-    """Multi-objective TPE (Ozaki et al., JAIR 73, 2022), joint over the genes."""
+    """Multi-objective TPE (Ozaki et al., JAIR 73, 2022), gene by gene.
+
+    The default: over 24 seeds of 28 trials on MobileViT-XXS's 158 genes, with the real costs and a
+    formula for the accuracy, its relative hypervolume is 0.620 (standard error 0.003) against 0.607
+    for TPE joint over the genes, 0.604 for random and 0.596 for NSGA-II.
+    """
     from optuna.samplers import TPESampler
 
-    return TPESampler(
-        n_startup_trials=population, multivariate=True, constant_liar=True, seed=seed % 2**32
-    )
+    return TPESampler(n_startup_trials=population, constant_liar=True, seed=seed % 2**32)
 
 
 @SAMPLERS.register("gp")

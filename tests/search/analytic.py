@@ -15,6 +15,7 @@ from codesign.cli import run_command
 from codesign.design import ActivationSite, LayerInfo, NetworkOutline
 from codesign.search.problem import Evaluation
 from costmodels.estimate import Cost
+from costmodels.workload import MatrixLayer, Workload
 
 OUTLINE = NetworkOutline(
     layers=tuple(
@@ -24,7 +25,7 @@ OUTLINE = NetworkOutline(
             ("stages.0.conv1", "stages.0", 2304),
             ("stages.0.conv2", "stages.0", 4608),
             ("stages.1.conv1", "stages.1", 9216),
-            ("head.fc", "head", 640),
+            ("head.fc", "head", 480),
         ]
     ),
     activations=(
@@ -63,6 +64,27 @@ class AnalyticProblem:
         self.folder, self.sleep_s, self.faults = Path(folder), sleep_s, faults or {}
         if "start" in self.faults.values() and "default_worker" in sys.argv[0]:
             raise ValueError("no such tensor")
+
+    def workload(self, design):
+        operations = tuple(
+            MatrixLayer(
+                name,
+                "linear",
+                64,
+                24,
+                info.weight_elements // 24,
+                1,
+                layer.weight_bits,
+                layer.weight_scheme,
+                layer.activation_bits,
+                8,
+                64 * 24,
+                64 * info.weight_elements // 24,
+                info.weight_elements,
+            )
+            for info, (name, layer) in zip(self.outline.layers, design.layers, strict=True)
+        )
+        return Workload("analytic", operations, 8 * sum(op.weight_elements for op in operations))
 
     def price(self, design):
         a = design.accelerator

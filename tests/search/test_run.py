@@ -62,6 +62,20 @@ def test_the_front_is_measured_and_written(search, run_dir):
     for trial in record.front:
         measured = trial.metrics["test_accuracy"]
         assert measured == pytest.approx(trial.values["accuracy"] - 0.005)
+        # By hand: K + R + C - 2 cycles a fold, reported less one.
+        a = trial.design.accelerator
+        if a.dataflow == "os" and a.precision == "static":
+            cycles = sum(
+                -(-64 // r) * -(-info.weight_elements // 24 // c) * (24 + r + c - 2) - 1
+                for info, (_, layer) in zip(OUTLINE.layers, trial.design.layers, strict=True)
+                for r, c in [
+                    (a.shift_rows, a.shift_cols)
+                    if layer.weight_scheme == "log2"
+                    else (a.mac_rows, a.mac_cols)
+                ]
+            )
+            assert trial.metrics["fpga.scalesim_cycles"] == cycles
+        assert trial.metrics["fpga.scalesim_differing_layers"] == 0
     rows = list(csv.DictReader((run_dir / "pareto.csv").open()))
     assert {int(row["trial"]) for row in rows} == expected
     assert float(rows[0]["accuracy"]) == max(float(row["accuracy"]) for row in rows)
@@ -246,6 +260,19 @@ def test_unknown_metrics_name_the_nearest(search, tmp_path, key):
     with pytest.raises(UserError, match=rf"{key}.*fpga\.latency_us.*fpga\.latency_ms"):
         search(f"{key}.fpga.latency_us={value}")
     assert not (tmp_path / "runs" / "small").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("hardware.board=zcu999", r"zcu999.*zcu104"),
+        ("cost.gpus=[voodoo]", r"voodoo.*a100"),
+    ],
+)
+def test_unknown_hardware_lists_what_there_is(search, tmp_path, override, message):
+    with pytest.raises(UserError, match=message):
+        search(override)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_space_that_fails_leaves_nothing_behind(search, tmp_path):
