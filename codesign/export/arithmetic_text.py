@@ -24,8 +24,8 @@ OPERATIONS = {
     "lookup": "`table[q - smallest code]`",
     "hardswish": "`R(x * clamp(x + three, 0, 2 * three))`",
     "shift_swish": (
-        "`sigma = (e(x - maximum) << 8) / max(e(x - maximum) + e(-maximum), 1)`, then"
-        " `R(x * sigma)`; `e(v)`: `p = v + (v >> 1) - (v >> 4)`, `n = -p / unit`,"
+        "`one = unit << 20`, `sigma = ((one if x >= 0 else e(-|x|)) << 8) / (one + e(-|x|))`,"
+        " then `R(x * sigma)`; `e(v)`: `p = v + (v >> 1) - (v >> 4)`, `n = -p / unit`,"
         " `f = -p - n * unit`, `e = ((unit - (f >> 1)) << 20) >> min(n, 62)`"
     ),
     "softmax": (

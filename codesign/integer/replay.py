@@ -172,9 +172,9 @@ def shift_swish(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Ar
     """Return x * sigmoid(x) in codes, exponentials by shifts and additions."""
     a = node["attributes"]
     x = centred(inputs[0])
-    one = shift_exp(x - a["maximum"], a["unit"])
-    other = shift_exp(np.array(-a["maximum"]), a["unit"])
-    sigmoid = (one << 8) // np.maximum(one + other, 1)
+    one = a["unit"] << 20
+    e = shift_exp(-np.abs(x), a["unit"])
+    sigmoid = (np.where(x >= 0, one, e) << 8) // (one + e)
     return requantize(x * sigmoid, a["multiplier"], a["shift"], node["format"])
 
 

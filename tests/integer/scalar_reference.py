@@ -69,9 +69,8 @@ def shift_exp(v, unit):
 
 
 def shift_swish(x, c, fmt):
-    one = shift_exp(x - c["maximum"], c["unit"])
-    other = shift_exp(-c["maximum"], c["unit"])
-    sigmoid = one * 256 // max(one + other, 1)
+    one, e = c["unit"] * 2**20, shift_exp(-abs(x), c["unit"])
+    sigmoid = (one if x >= 0 else e) * 256 // (one + e)
     return requantize(x * sigmoid, c["multiplier"], c["shift"], fmt)
 
 

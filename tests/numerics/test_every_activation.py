@@ -22,8 +22,8 @@ TRUTH = {
     "relu6": lambda x: min(max(x, 0.0), 6.0),
 }
 # Real error beyond the rounding of a code: shift_swish approximates, hardswish rounds 3 to a code.
-APPROXIMATION = {"shift_swish": 0.13, "hardswish": 0.5}
-RANGES = [(-6.0, 6.0), (-1.0, 3.0), (-8.0, 0.5), (-0.3, 12.0)]
+APPROXIMATION = {"shift_swish": 0.08, "hardswish": 0.5}
+RANGES = [(-30.0, 30.0), (-6.0, 6.0), (-1.0, 3.0), (-8.0, 0.5), (-0.3, 12.0)]
 
 
 def formats(name, low, high, bits, target_bits=8):

@@ -1,8 +1,10 @@
-"""Shift-Swish: x * sigmoid(x) with exponentials made of shifts and additions.
+"""Shift-Swish: x * sigmoid(x) with an exponential made of shifts and additions.
 
 Inspired by the ShiftGELU of I-ViT (Li and Gu, arXiv 2207.01405) without its factor 1.702, in the
-form that the HyQ code (IDSL-SeoulTech) publishes under this name. Ours differs in the constants:
-the maximum is that of the code range (static), and the division is exact to eight bits.
+form that the HyQ code (IDSL-SeoulTech) publishes under this name. Both subtract the largest value
+of the tensor from every exponent. Ours takes exp(-|x|) and the symmetry of the sigmoid instead: it
+needs no maximum, and nothing underflows where it matters (with a maximum of 30, exp(x - 30) is 0 in
+20 fraction bits up to x = 16).
 """
 
 from collections.abc import Mapping
@@ -38,7 +40,7 @@ def shift_exp(v: Tensor, unit: int) -> Tensor:
 
 @activation("shift_swish")
 class ShiftSwish(Activation):
-    """x * e^(x-m) / (e^(x-m) + e^(-m)) with shift-only exponentials, m the largest code's value."""
+    """x / (1 + e) above zero, x * e / (1 + e) below, with e = exp(-|x|) by shifts and additions."""
 
     operation = "shift_swish"
     hardware_function = "shift_swish"
@@ -48,11 +50,10 @@ class ShiftSwish(Activation):
         return F.silu(x)
 
     def constants(self, source: Format, target: Format) -> dict[str, int]:
-        """Return the unit of the exponent, the maximum, and the dyadic ratio to the target."""
+        """Return the unit of the exponent and the dyadic ratio to the target."""
         multiplier, shift = dyadic(source.scale / 2**SIGMOID_BITS / target.scale)
         return {
             "unit": max(1, round(1.0 / source.scale)),
-            "maximum": source.high - source.zero_point,
             "multiplier": int(multiplier[0]),
             "shift": int(shift[0]),
         }
@@ -60,12 +61,12 @@ class ShiftSwish(Activation):
     def integer(
         self, codes: Tensor, source: Format, target: Format, c: Mapping[str, int]
     ) -> Tensor:
-        """Return the target codes; intermediate values stay below 2**45."""
+        """Return the target codes of the integer form."""
         centred = codes.to(torch.int64) - source.zero_point
-        one = shift_exp(centred - c["maximum"], c["unit"])
-        other = shift_exp(torch.tensor(-c["maximum"]), c["unit"])
-        total = (one + other).clamp(min=1)
-        sigmoid = torch.div(one << SIGMOID_BITS, total, rounding_mode="floor")
+        one = c["unit"] << EXPONENT_SHIFT
+        e = shift_exp(-centred.abs(), c["unit"])
+        above = torch.where(centred >= 0, torch.full_like(e, one), e)
+        sigmoid = torch.div(above << SIGMOID_BITS, one + e, rounding_mode="floor")
         product = centred * sigmoid
         scaled = (product * c["multiplier"] + 2 ** (c["shift"] - 1)) >> c["shift"]
         return (target.zero_point + scaled).clamp(target.low, target.high)
