@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from optuna.distributions import CategoricalDistribution
 
 Choice = str | int
-GATES = ("sigmoid", "hard_sigmoid", "tanh")  # these scale other features: another range breaks them
+Hardware = Mapping[str, Choice]
+GATES = ("sigmoid", "hardsigmoid", "tanh")  # these scale other features: another range breaks them
 HARDWARE_FRIENDLY = ("hardswish", "shift_swish", "shift_gelu", "relu")
 FIXED_KEYS = ("weight", "activation_bits")
 
@@ -130,27 +131,45 @@ class SearchSpace:
     def baselines(self) -> list[tuple[str, Design]]:
         """Return the hand-made designs that open a study, as far as the space contains them.
 
-        All have the middle accelerator of the space. "float activation, 8-bit" keeps the float
+        All have the middle accelerator of the space, but for what their formats are for: 4-bit
+        uniform layers get reconfigurable PEs, which pack them, and beside log2 layers the MAC
+        array, left with the ends and attention, is the smallest. "float activation, 8-bit" keeps the float
         model's own functions; the others take the first of hardswish, shift_swish, shift_gelu and
         relu that the space offers (it needs no table), so that the four differ. A baseline whose
         formats the space does not offer is left out, as is one equal to an earlier one.
         """
         friendly = self._friendly_function
-        wishes: list[tuple[str, str, int, Callable[[ActivationSite], str]]] = [
-            ("8-bit uniform", "uniform_8", 8, friendly),
-            ("4-bit uniform", "uniform_4", 4, friendly),
-            ("4-bit log2", "log2_4", 4, friendly),
-            ("float activation, 8-bit", "uniform_8", 8, lambda site: site.function),
+        wishes: list[tuple[str, str, int, Callable[[ActivationSite], str], Hardware]] = [
+            ("8-bit uniform", "uniform_8", 8, friendly, {}),
+            ("4-bit uniform", "uniform_4", 4, friendly, self._packing),
+            ("4-bit log2", "log2_4", 4, friendly, self._smallest_mac_array),
+            ("float activation, 8-bit", "uniform_8", 8, lambda site: site.function, {}),
         ]
         found: dict[Design, str] = {}
-        for label, weight, bits, function in wishes:
-            design = self._uniform_design(weight, bits, function)
+        for label, weight, bits, function, hardware in wishes:
+            design = self._uniform_design(weight, bits, function, hardware)
             if design is not None:
                 found.setdefault(design, label)
         return [(label, design) for design, label in found.items()]
 
+    @property
+    def _packing(self) -> Hardware:
+        """Reconfigurable PEs, where the space offers them."""
+        name = "accelerator.precision"
+        return {name: "reconfigurable"} if "reconfigurable" in self._choices[name] else {}
+
+    @property
+    def _smallest_mac_array(self) -> Hardware:
+        """The fewest rows and columns of the MAC array."""
+        names = ("accelerator.mac_rows", "accelerator.mac_cols")
+        return {name: min(self._choices[name], key=int) for name in names}
+
     def _uniform_design(
-        self, weight: str, bits: int, function: Callable[[ActivationSite], str]
+        self,
+        weight: str,
+        bits: int,
+        function: Callable[[ActivationSite], str],
+        hardware: Hardware,
     ) -> Design | None:
         """Return the design with one format for all searched layers, None if not in the space."""
         wanted: dict[str, Choice] = {}
@@ -164,6 +183,7 @@ class SearchSpace:
             wanted.pop(name, None)
         if any(choice not in self._choices[name] for name, choice in wanted.items()):
             return None
+        wanted.update(hardware)
         return self._design(
             {name: wanted.get(name, _middle(choices)) for name, choices in self._choices.items()}
         )

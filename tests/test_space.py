@@ -154,6 +154,9 @@ def test_baselines_are_what_their_names_say():
     assert baselines["8-bit uniform"].activation_functions["stem.act"] == "hardswish"
     assert baselines["4-bit log2"].accelerator.shift_rows == 16
     assert baselines["4-bit uniform"].accelerator.shift_rows == 0
+    assert baselines["4-bit uniform"].accelerator.precision == "reconfigurable"
+    assert baselines["4-bit log2"].accelerator.mac_rows == 8
+    assert baselines["8-bit uniform"].accelerator.mac_rows == 16
 
 
 def test_baselines_outside_the_space_are_left_out():
