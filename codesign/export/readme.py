@@ -155,8 +155,9 @@ Heights and widths include the padding, and rows and columns that the stride doe
 off, since SCALE-Sim knows no padding and rounds strides up. A grouped or depthwise convolution
 stands there as one of its groups, an attention product as one of its heads: multiply its cycles by
 `repeats` of the schedule in hardware.json. Products of matrices are convolutions of a 1 x 1 kernel
-over an M x 1 image with K channels and N filters. Layers of the depthwise engine are not in it. An array of other columns
-than hardware.json builds is the same one with its PEs packing more, narrower products.
+over an M x 1 image with K channels and N filters. Layers of the depthwise engine are not in it.
+An array of other columns than hardware.json builds is the same one, its PEs packing more, narrower
+products.
 Keep the reports out of this folder: it holds nothing but the manifest's files."""
 
 
