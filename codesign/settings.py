@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from codesign import cli
-from codesign.cli import setting
 from codesign.errors import UserError
+from codesign.settings_tree import SettingsTree, setting
 
 PROGRAM = "codesign.search"
 
@@ -191,7 +191,7 @@ def load_settings(arguments: list[str]) -> SearchSettings:
     options, overrides = cli.split_options(arguments)
     if "--help" in options:
         cli.leave(cli.help_text(SearchSettings, PROGRAM, "space=NAME"))
-    tree = cli.SettingsTree(SearchSettings)
+    tree = SettingsTree(SearchSettings)
     source = _space_source(overrides)
     for key, value in _read_space(source).items():
         tree.assign(key, value, f"in {source}")

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.trial import Trial, TrialState
 
 from codesign.design import Design
@@ -18,8 +18,10 @@ from codesign.search.problem import Problem
 from codesign.search.progress import Progress
 from codesign.search.read import is_candidate, metrics_of, objective_point, record_of
 from codesign.search.rundir import RunDirectory
+from codesign.search.samplers import make_sampler
 from codesign.search.signals import StopRequest
 from codesign.search.study import requeue
+from codesign.search.suggest import Suggester
 from codesign.search.tell import Teller, UnusableResultError
 from codesign.settings import SearchSettings
 from codesign.space import SearchSpace
@@ -67,13 +69,16 @@ class Driver:
         self._objectives = settings.objectives
         self._study = study
         self._space = space
-        self._distributions: dict[str, BaseDistribution] = dict(space.distributions)
         self._problem = problem
         self._executor = executor
         self._files = files
         self._progress = progress
         self._limits = parse_limits(settings.constraints)
-        self._teller = Teller(study, files, settings.objectives, self._limits)
+        sampler = make_sampler(
+            settings.sampler, settings.seed, len(study.get_trials(deepcopy=False))
+        )
+        self._suggester = Suggester(study, sampler, space.distributions, settings.seed)
+        self._teller = Teller(study, self._suggester, files, settings.objectives, self._limits)
         self._flights: dict[int, Flight] = {}
         self._results: dict[str, tuple[int, dict[str, float]]] = {}
         self._points: list[tuple[float, ...]] = []
@@ -127,11 +132,16 @@ class Driver:
     def _fill(self, stop: StopRequest) -> None:
         """Start trials until the executor is full."""
         while self._executor.free and self._missing > 0 and not stop:
-            trial = self._study.ask(self._distributions)
+            trial = self._suggester.ask(self._is_new)
             design = self._space.decode(trial.params)
             if not self._known(trial, design):
                 self._start(trial, design)
             self._show()
+
+    def _is_new(self, params: Mapping[str, Any]) -> bool:
+        design = self._space.decode(params)
+        flying = any(flight.design == design for flight in self._flights.values())
+        return not flying and design.key not in self._results
 
     def _known(self, trial: Trial, design: Design) -> bool:
         """Answer a trial from one with the same design, or let it wait for that one's result."""

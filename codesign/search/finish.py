@@ -67,8 +67,8 @@ def simulate(problem: Problem, design: Design, cache_dir: Path) -> dict[str, flo
 
     Returns:
         "fpga.scalesim_cycles": cycles of all layers on the MAC and shift arrays;
-        "fpga.scalesim_differing_layers": layers whose cycles are not those of the
-        closed form as SCALE-Sim reports them (one less for each product, `costmodels.systolic.reported_cycles`).
+        "fpga.scalesim_differing_layers": layers whose cycles are not those of the closed form as
+        SCALE-Sim reports them (one less a product, `costmodels.systolic.reported_cycles`).
     """
     accelerator = design.accelerator
     dataflow = accelerator.dataflow

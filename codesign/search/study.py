@@ -13,7 +13,6 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import Trial, TrialState
 
 from codesign.errors import UserError
-from codesign.search.samplers import make_sampler
 from codesign.settings import SearchSettings
 
 DATABASE = "study.db"
@@ -89,9 +88,7 @@ def find_study(settings: SearchSettings) -> optuna.Study | None:
     names = [] if storage is None else optuna.get_all_study_names(storage)
     if storage is None or settings.study not in names:
         return None
-    number = len(storage.get_all_trials(storage.get_study_id_from_name(settings.study)))
-    sampler = make_sampler(settings.sampler, settings.seed, number)
-    study = optuna.load_study(study_name=settings.study, storage=storage, sampler=sampler)
+    study = optuna.load_study(study_name=settings.study, storage=storage)
     _refuse_other_settings(study, settings)
     return study
 
@@ -106,7 +103,6 @@ def create_study(settings: SearchSettings, attributes: Mapping[str, Any]) -> opt
     study = optuna.create_study(
         study_name=settings.study,
         storage=storage,
-        sampler=make_sampler(settings.sampler, settings.seed, 0),
         directions=["maximize" if d == "max" else "minimize" for d in settings.objectives.values()],
         load_if_exists=True,
     )

@@ -4,8 +4,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from codesign.search.read import choose_trial
 from codesign.search.records import StudyRecord, TrialRecord
@@ -39,20 +41,29 @@ def show(metric: str, value: float | None) -> str:
 
 
 def print_table(console: Console, record: StudyRecord) -> None:
-    """Print the front, best first in the first objective."""
-    columns = [*record.objectives]
-    columns += [name for name in EXTRA_COLUMNS if name not in columns and _any_has(record, name)]
-    table = Table(title=f"Pareto front of {record.name}", title_justify="left")
+    """Print the front, best first in the first objective, with as many metrics as fit."""
+    extras = [n for n in EXTRA_COLUMNS if n not in record.objectives and _any_has(record, n)]
+    table = _table(record, [*record.objectives, *extras])
+    unlimited = console.options.update(max_width=1000)
+    while extras and console.measure(table, options=unlimited).maximum > console.width:
+        extras.pop()
+        table = _table(record, [*record.objectives, *extras])
+    console.print(Text(f"Pareto front of {record.name}", style="bold"))
+    console.print(table)
+
+
+def _table(record: StudyRecord, columns: list[str]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     table.add_column("trial", justify="right")
     for name in columns:
         table.add_column(_heading(name), justify="right")
     table.add_column("")
     special = choose_trial(record, "knee").number if record.front else -1
     for trial in sorted_front(record):
-        remarks = [trial.label or "", "knee" if trial.number == special else ""]
+        remarks = ["knee" if trial.number == special else "", trial.label or ""]
         cells = [show(name, _value(trial, name)) for name in columns]
-        table.add_row(str(trial.number), *cells, ", ".join(filter(None, remarks)))
-    console.print(table)
+        table.add_row(str(trial.number), *cells, "\n".join(filter(None, remarks)))
+    return table
 
 
 def _heading(metric: str) -> str:

@@ -13,6 +13,7 @@ from codesign.search import dashboard
 from codesign.search.executors import Outcome
 from codesign.search.problem import Evaluation
 from codesign.search.rundir import RunDirectory
+from codesign.search.suggest import Suggester
 from costmodels.estimate import Cost
 
 
@@ -25,6 +26,7 @@ class Teller:
 
     Args:
         study: The study.
+        suggester: Is told as well.
         files: The run directory.
         objectives: Objective name to "max" or "min".
         limits: The constraints.
@@ -33,11 +35,13 @@ class Teller:
     def __init__(
         self,
         study: optuna.Study,
+        suggester: Suggester,
         files: RunDirectory,
         objectives: Mapping[str, str],
         limits: Sequence[Limit],
     ) -> None:
         self._study = study
+        self._suggester = suggester
         self._files = files
         self._objectives = objectives
         self._limits = limits
@@ -96,15 +100,19 @@ class Teller:
     def _end(self, trial: Trial, state: TrialState, reason: str) -> None:
         trial.set_user_attr("reason", reason)
         self._study.tell(trial, state=state)
+        self._suggester.tell(trial.number, state, [], {})
 
     def _tell(
         self, trial: Trial, attributes: Mapping[str, Any], metrics: Mapping[str, float]
     ) -> None:
         for name, value in {**attributes, **metrics}.items():
             trial.set_user_attr(name, value)
-        for limit in self._limits:
-            trial.set_constraint(limit.name, limit.excess(metrics[limit.metric]))
-        self._study.tell(trial, [metrics[name] for name in self._objectives])
+        constraints = {limit.name: limit.excess(metrics[limit.metric]) for limit in self._limits}
+        for name, excess in constraints.items():
+            trial.set_constraint(name, excess)
+        values = [metrics[name] for name in self._objectives]
+        self._study.tell(trial, values)
+        self._suggester.tell(trial.number, TrialState.COMPLETE, values, constraints)
 
     def _check(self, metrics: Mapping[str, float]) -> None:
         for name in [*self._objectives, *(limit.metric for limit in self._limits)]:
