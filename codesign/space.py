@@ -133,10 +133,11 @@ class SearchSpace:
 
         All have the middle accelerator of the space, but for what their formats are for: 4-bit
         uniform layers get reconfigurable PEs, which pack them, and beside log2 layers the MAC
-        array, left with the ends and attention, is the smallest. "float activation, 8-bit" keeps the float
-        model's own functions; the others take the first of hardswish, shift_swish, shift_gelu and
-        relu that the space offers (it needs no table), so that the four differ. A baseline whose
-        formats the space does not offer is left out, as is one equal to an earlier one.
+        array, left with the ends and attention, is the smallest. "float activation, 8-bit" keeps
+        the float model's own functions; the others take the first of hardswish, shift_swish,
+        shift_gelu and relu that the space offers (it needs no table), so that the four differ. A
+        baseline whose formats the space does not offer is left out, as is one equal to an earlier
+        one.
         """
         friendly = self._friendly_function
         wishes: list[tuple[str, str, int, Callable[[ActivationSite], str], Hardware]] = [

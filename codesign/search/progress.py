@@ -72,14 +72,14 @@ class Progress:
     def update(self) -> None:
         """Redraw the live line."""
         if self._live.is_started:
-            self._live.update(Text(self.line(), style="bold"))
+            self._live.update(Text(self.line(), style="bold", no_wrap=True, overflow="ellipsis"))
 
     def line(self) -> str:
         """Return the state of the search in one line."""
         c = self.counts
         return (
-            f"{c.complete}/{c.wanted} trials  {c.failed} failed  {c.refused} refused  "
-            f"front {c.front}  hypervolume {c.hypervolume:.4f}  busy {c.busy}  ETA {self._eta()}"
+            f"{c.complete}/{c.wanted} trials, {c.failed} failed, {c.refused} refused; "
+            f"front {c.front}, hypervolume {c.hypervolume:.3f}; {c.busy} busy; ETA {self._eta()}"
         )
 
     def _eta(self) -> str:
@@ -89,4 +89,5 @@ class Progress:
             return "-"
         left = max(0, self.counts.wanted - self.counts.complete)
         seconds = round((time.monotonic() - self._started) / done * left)
-        return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+        hours = f"{seconds // 3600} h " if seconds >= 3600 else ""
+        return f"{hours}{seconds // 60 % 60}:{seconds % 60:02}"
