@@ -1,6 +1,7 @@
 """What is measured of the front alone, after the last trial: test accuracy and SCALE-Sim."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from codesign.design import Design
@@ -45,7 +46,8 @@ def measure_front(
     different = 0.0
     for trial in missing:
         assert trial.design is not None
-        accuracy = load().test_accuracy(files.model_file(trial.number).read_bytes())
+        with _one_thread():
+            accuracy = load().test_accuracy(files.model_file(trial.number).read_bytes())
         simulated = simulate(load(), trial.design, cache_dir)
         different += simulated[DIFFERING]
         stored = files.read_design(trial.number)
@@ -58,6 +60,19 @@ def measure_front(
     )
     progress.say(f"SCALE-Sim's cycles {verdict}")
     return True
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep torch to one thread: on a shared machine, two that wait for each other spin."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def simulate(problem: Problem, design: Design, cache_dir: Path) -> dict[str, float]:
