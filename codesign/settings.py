@@ -69,7 +69,7 @@ class DistillSettings:
     steps: int = setting(24, "optimiser steps; 0 scores what calibration gave")
     batch_size: int = setting(64, "images a step")
     learning_rate: float = setting(1e-3, "peak learning rate of AdamW")
-    feature_weight: float = setting(0.0, "weight of the feature loss beside the logits'")
+    feature_weight: float = setting(1.0, "weight of the last features' error beside the logits'")
     judge_fraction: float = setting(0.15, "share of the training split that judges the steps")
 
 

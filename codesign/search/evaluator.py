@@ -20,7 +20,6 @@ from codesign.design import Design, NetworkOutline
 from codesign.errors import RunError, UserError
 from codesign.evaluate.accuracy import Score, score
 from codesign.files import content_key, write_atomic
-from codesign.graph.execute import run
 from codesign.graph.ir import Graph
 from codesign.graph.outline import outline
 from codesign.graph.workload import workload
@@ -30,7 +29,7 @@ from codesign.quantize.lower import lower
 from codesign.quantize.network import QuantizedNetwork
 from codesign.search.problem import Evaluation
 from codesign.settings import SearchSettings
-from codesign.train.distill import Distilled, Schedule, TeacherLogits, distill
+from codesign.train.distill import Distilled, Schedule, Teacher, distill
 from costmodels.estimate import Cost, estimate
 from costmodels.workload import Workload
 
@@ -133,14 +132,14 @@ class EvaluationProblem:
 
 @dataclass
 class _Bench:
-    """What evaluations share in one process: the teacher's logits, calibration images, device."""
+    """What evaluations share in one process: the teacher's results, calibration images, device."""
 
     settings: SearchSettings
     graph: Graph
     data: DataSet
     device: str
-    train: TeacherLogits
-    judge: TeacherLogits
+    train: Teacher
+    judge: Teacher
     images: torch.Tensor
     layer_means: Mapping[str, torch.Tensor]
 
@@ -153,16 +152,13 @@ class _Bench:
         chosen = torch.randperm(len(train), generator=_generator(settings.seed))[:count]
         images = train.load(chosen)[0].to(device)
 
-        def teach(batch: torch.Tensor) -> torch.Tensor:
-            return run(graph, batch)
-
         return cls(
             settings,
             graph,
             data,
             device,
-            TeacherLogits(train, teach, device),
-            TeacherLogits(judge, teach, device),
+            Teacher(graph, train, device),
+            Teacher(graph, judge, device),
             images,
             mean_outputs(graph, images),
         )
@@ -193,7 +189,7 @@ class _Bench:
 
     def _distill(self, network: QuantizedNetwork) -> Distilled:
         d = self.settings.distill
-        schedule = Schedule(d.steps, d.batch_size, d.learning_rate)
+        schedule = Schedule(d.steps, d.batch_size, d.learning_rate, d.feature_weight)
         return distill(network, self.train, self.judge, schedule, self.settings.seed)
 
     def _evaluation(

@@ -1,13 +1,13 @@
 """Short distillation of a quantised network from its float teacher.
 
 The loss is the Kullback-Leibler divergence from the teacher's softened class probabilities (Hinton,
-Vinyals and Dean, "Distilling the knowledge in a neural network", 2015), optionally with a feature
-term. A part of the training split judges: the best state seen is kept, and calibration's own
+Vinyals and Dean, "Distilling the knowledge in a neural network", 2015), plus the squared error of
+the features that the last layer reads, relative to their variance. A part of the training split judges: the best state seen is kept, and calibration's own
 state is among those judged.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -16,6 +16,8 @@ from torch import Tensor
 
 from codesign.data import Split
 from codesign.errors import RunError
+from codesign.graph.execute import run
+from codesign.graph.ir import Graph, Node
 from codesign.quantize.network import QuantizedNetwork
 
 TEMPERATURE = 2.0
@@ -25,31 +27,46 @@ _SMALLEST_SHARE = 0.05
 _LARGEST_GRADIENT = 1.0
 _BETAS = (0.9, 0.99)
 
-FloatRun = Callable[[Tensor], Tensor]
-
 
 @dataclass
-class TeacherLogits:
-    """The teacher's logits of a split's images, computed once each.
+class Teacher:
+    """The float teacher's logits and features of a split's images, computed once each.
+
+    The features are what its last layer reads.
 
     Args:
+        graph: The float teacher.
         split: The images.
-        run: The float teacher: images to logits.
-        device: Device of the logits.
+        device: Device of the results.
     """
 
+    graph: Graph
     split: Split
-    run: FloatRun
     device: str = "cpu"
-    _known: dict[int, Tensor] = field(default_factory=dict)
+    _known: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
-    def batch(self, indices: list[int]) -> tuple[Tensor, Tensor]:
-        """Return the images at `indices` and the teacher's logits for them."""
+    def batch(self, indices: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the images at `indices` and the teacher's logits and features for them."""
         images = self.split.load(indices)[0].to(self.device)
         if any(i not in self._known for i in indices):
-            with torch.no_grad():
-                self._known.update(zip(indices, self.run(images), strict=True))
-        return images, torch.stack([self._known[i] for i in indices])
+            self._known.update(zip(indices, zip(*self._run(images), strict=True), strict=True))
+        known = [self._known[i] for i in indices]
+        return images, torch.stack([k[0] for k in known]), torch.stack([k[1] for k in known])
+
+    @torch.no_grad()
+    def _run(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        name, kept = last_layer_input(self.graph), {}
+
+        def keep(node: Node, result: Tensor) -> None:
+            if node.name == name:
+                kept[name] = result
+
+        return run(self.graph, images, hook=keep), kept[name]
+
+
+def last_layer_input(graph: Graph) -> str:
+    """Return the node that the last layer with weights reads."""
+    return graph.layers[-1].inputs[0]
 
 
 @dataclass(frozen=True)
@@ -60,12 +77,14 @@ class Schedule:
         steps: Optimiser steps.
         batch_size: Images a step.
         learning_rate: Peak for a badly damaged network; less damage takes less of it.
+        feature_weight: Weight of the feature term beside the logits'.
         judgements: Times the state is judged, evenly spread, the last after the last step.
     """
 
     steps: int
     batch_size: int
     learning_rate: float
+    feature_weight: float = 0.0
     judgements: int = 3
 
 
@@ -86,8 +105,8 @@ class Distilled:
 
 def distill(
     network: QuantizedNetwork,
-    train: TeacherLogits,
-    judge: TeacherLogits,
+    train: Teacher,
+    judge: Teacher,
     schedule: Schedule,
     seed: int,
 ) -> Distilled:
@@ -118,7 +137,9 @@ def distill(
     for step in range(1, schedule.steps + 1):
         for group in optimizer.param_groups:
             group["lr"] = peak * _profile(step, schedule.steps)
-        losses.append(_step(network, optimizer, parameters, *train.batch(next(order))))
+        optimizer.zero_grad()
+        loss = _loss(network, schedule.feature_weight, *train.batch(next(order)))
+        losses.append(_descend(loss, optimizer, parameters))
         if step in moments:
             judged.append((step, divergence(network, judge)))
             if judged[-1][1] < min(loss for _, loss in judged[:-1]):
@@ -128,13 +149,13 @@ def distill(
 
 
 @torch.no_grad()
-def divergence(network: QuantizedNetwork, judge: TeacherLogits) -> float:
+def divergence(network: QuantizedNetwork, judge: Teacher) -> float:
     """Return the mean divergence of a network from the teacher over a split, in nats."""
     total = 0.0
     positions = list(range(len(judge.split)))
     for start in range(0, len(positions), 64):
         part = positions[start : start + 64]
-        images, wanted = judge.batch(part)
+        images, wanted, _ = judge.batch(part)
         total += float(_divergence(network.forward(images), wanted, 1.0)) * len(part)
     return total / len(positions)
 
@@ -150,15 +171,29 @@ def batches(count: int, size: int, seed: int) -> Iterator[list[int]]:
         pool = pool[size:]
 
 
-def _step(
+def _loss(
     network: QuantizedNetwork,
-    optimizer: torch.optim.Optimizer,
-    parameters: list[Tensor],
+    feature_weight: float,
     images: Tensor,
     wanted: Tensor,
-) -> float:
-    optimizer.zero_grad()
-    loss = _divergence(network.forward(images), wanted, TEMPERATURE)
+    features: Tensor,
+) -> Tensor:
+    """Return the divergence, plus the features' squared error relative to their variance."""
+    name, kept = last_layer_input(network.graph), {}
+
+    def keep(node: Node, result: Tensor) -> None:
+        if node.name == name:
+            kept[name] = result
+
+    loss = _divergence(network.forward(images, keep), wanted, TEMPERATURE)
+    if feature_weight:
+        spread = features.var().clamp(min=1e-12)
+        loss = loss + feature_weight * F.mse_loss(kept[name], features) / spread
+    return loss
+
+
+def _descend(loss: Tensor, optimizer: torch.optim.Optimizer, parameters: list[Tensor]) -> float:
+    """Take one step down a loss and return its value."""
     value = float(loss.detach())
     if not math.isfinite(value):
         raise RunError(f"the distillation loss became {value}")

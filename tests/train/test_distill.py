@@ -9,7 +9,7 @@ from codesign.errors import RunError
 from codesign.graph.execute import run
 from codesign.quantize.calibrate import calibrate
 from codesign.quantize.network import QuantizedNetwork
-from codesign.train.distill import Schedule, TeacherLogits, batches, distill, divergence
+from codesign.train.distill import Schedule, Teacher, batches, distill, divergence
 
 
 @pytest.fixture(scope="module")
@@ -24,12 +24,8 @@ def split():
 
 
 def teachers(graph, split):
-    def teach(images):
-        with torch.no_grad():
-            return run(graph, images)
-
     first, second = split.partition(0.25, 0)
-    return TeacherLogits(second, teach), TeacherLogits(first, teach)
+    return Teacher(graph, second), Teacher(graph, first)
 
 
 def network_of(graph, split, design):
@@ -84,19 +80,38 @@ def test_a_loss_that_is_not_finite_is_an_error_with_its_reason(graph, split):
         distill(network, train, judge, Schedule(2, 16, 1e-3), seed=0)
 
 
-def test_the_teacher_runs_once_for_each_image(graph, split):
+def test_the_teacher_runs_once_for_each_image(graph, split, monkeypatch):
     seen = []
 
-    def teach(images):
+    def counted(self, images):
         seen.append(len(images))
-        with torch.no_grad():
-            return run(graph, images)
+        return original(self, images)
 
-    teacher = TeacherLogits(split, teach)
-    first, second = teacher.batch([3, 1, 2]), teacher.batch([2, 3])
+    original = Teacher._run
+    monkeypatch.setattr(Teacher, "_run", counted)
+    teacher = Teacher(graph, split)
+    images, logits, features = teacher.batch([3, 1, 2])
+    again = teacher.batch([2, 3])
     assert seen == [3]
-    assert torch.equal(first[1][[2, 0]], second[1])
-    torch.testing.assert_close(first[1], run(graph, split.load([3, 1, 2])[0]))
+    assert torch.equal(logits[[2, 0]], again[1]) and torch.equal(features[[2, 0]], again[2])
+    torch.testing.assert_close(logits, run(graph, images))
+    head = graph.layers[-1]
+    weight, bias = (graph.tensors[head.parameters[role]] for role in ("weight", "bias"))
+    torch.testing.assert_close(features @ weight.T + bias, logits)
+
+
+def test_the_feature_term_brings_the_features_closer(graph, split):
+    def distance(weight):
+        train, judge = teachers(graph, split)
+        network = network_of(graph, split, random_design(graph, 0))
+        distill(network, train, judge, Schedule(12, 16, 1e-3, weight), seed=0)
+        images, _, wanted = judge.batch(list(range(len(judge.split))))
+        kept = {}
+        network.forward(images, lambda node, result: kept.__setitem__(node.name, result))
+        found = kept[network.graph.layers[-1].inputs[0]]
+        return float((found - wanted).detach().square().mean())
+
+    assert distance(10.0) < distance(0.0)
 
 
 def test_batches_use_every_image_once_an_epoch():
