@@ -60,7 +60,8 @@ def _table(record: StudyRecord, columns: list[str]) -> Table:
     table.add_column("")
     special = choose_trial(record, "knee").number if record.front else -1
     for trial in sorted_front(record):
-        remarks = ["knee" if trial.number == special else "", trial.label or ""]
+        label = (trial.label or "").replace(", ", ",\n")  # narrow, to leave room for metrics
+        remarks = ["knee" if trial.number == special else "", label]
         cells = [show(name, _value(trial, name)) for name in columns]
         table.add_row(str(trial.number), *cells, "\n".join(filter(None, remarks)))
     return table

@@ -2,8 +2,8 @@
 
 The loss is the Kullback-Leibler divergence from the teacher's softened class probabilities (Hinton,
 Vinyals and Dean, "Distilling the knowledge in a neural network", 2015), plus the squared error of
-the features that the last layer reads, relative to their variance. A part of the training split judges: the best state seen is kept, and calibration's own
-state is among those judged.
+the features that the last layer reads, relative to their variance. A part of the training split
+judges: the best state seen is kept, and calibration's own state is among those judged.
 """
 
 import math
