@@ -14,6 +14,7 @@ from codesign.search.pareto import front_mask, knee, minimised, relative_hypervo
 from codesign.search.records import StudyRecord, TrialRecord
 from codesign.search.rundir import RunDirectory, design_of
 from codesign.search.study import open_storage
+from costmodels.provenance import provenance
 
 STATES = {
     TrialState.COMPLETE: "complete",
@@ -60,6 +61,7 @@ def record_of(study: optuna.Study, run_dir: Path) -> StudyRecord:
         settings=attributes["settings"],
         teacher=attributes.get("teacher", {}),
         board=attributes.get("board", {}),
+        provenance=provenance(attributes["settings"]["cost"]["cycles"]),
     )
 
 

@@ -38,6 +38,11 @@ def test_a_search_ends_with_its_trials_and_files(search, run_dir, folder):
     assert not [path for path in run_dir.rglob(".*") if path.name != ".lock"]
 
 
+def test_the_record_says_what_backs_each_cost(search, run_dir):
+    search()
+    assert "relative" in read_study(run_dir).provenance["fpga.energy_mj"]
+
+
 def test_baselines_come_first(search, run_dir):
     search()
     labels = [trial.label for trial in read_study(run_dir).trials]
