@@ -58,7 +58,16 @@ class TeacherSettings:
 class QuantizeSettings:
     """Post-training quantisation."""
 
-    observer: str = setting("mse_p", "how ranges are chosen from what is observed")
+    method: str = setting("mse_p", "a published method or a plain observer")
+    observer: str = setting("", "how ranges are chosen; empty here and below: the method's own")
+    norm_inputs: str = setting("", "codes of what norms read: tensor or ptf")
+    layer_norm: str = setting("", "arithmetic of LayerNorm")
+    softmax: str = setting("", "arithmetic of softmax")
+    attention_bits: int = setting(0, "width of the codes of probabilities; 0: the method's own")
+    activation_codes: str = setting("", "codes behind GELU and its like: uniform or two_scale")
+    division: str = setting("", "arithmetic of divisions: exact or log2")
+    scales: str = setting("", "free, or power_of_two: requantisation by shifts")
+    reconstruction: str = setting("", "none or adaround, after calibration")
     calibration_images: int = setting(128, "training images observed")
 
 

@@ -89,6 +89,11 @@ def _layer_norm(node: Node, x: Sequence[Tensor], p: Parameters) -> Tensor:
     return F.layer_norm(x[0], shape, p.get("weight"), p.get("bias"), node.attributes["epsilon"])
 
 
+def _affine(node: Node, x: Tensor, p: Parameters) -> Tensor:
+    ones = [1] * (-1 - node.attributes["axis"])
+    return x * p["scale"].reshape(-1, *ones) + p["offset"].reshape(-1, *ones)
+
+
 def _matmul(node: Node, x: Sequence[Tensor], p: Parameters) -> Tensor:
     return torch.matmul(x[0], x[1]) * node.attributes["factor"]
 
@@ -101,6 +106,7 @@ _COMPUTE: dict[str, Callable[[Node, Sequence[Tensor], Parameters], Tensor]] = {
     "matmul": _matmul,
     "softmax": lambda node, x, p: torch.softmax(x[0], dim=-1),
     "activation": lambda node, x, p: ACTIVATIONS.get(node.attributes["function"]).float(x[0]),
+    "affine": lambda node, x, p: _affine(node, x[0], p),
     "add": lambda node, x, p: x[0] + x[1],
     "mul": lambda node, x, p: x[0] * x[1],
     "concat": lambda node, x, p: torch.cat(list(x), dim=node.attributes["dim"]),

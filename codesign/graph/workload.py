@@ -7,7 +7,8 @@ from codesign.design import Design, LayerFormat
 from codesign.graph.ir import LAYER_OPERATIONS, SHAPE_OPERATIONS, Graph, Node, elements, resolve
 from codesign.graph.outline import layer_kind
 from codesign.numerics.activation import ACTIVATIONS
-from codesign.quantize.plan import plan
+from codesign.quantize.plan import arrange, plan
+from codesign.quantize.recipe import Recipe
 from costmodels.workload import MatrixLayer, VectorOperation, Workload
 
 _MULTIPLIER_BITS, _SHIFT_BITS, _BIAS_BITS = 16, 6, 32
@@ -15,13 +16,14 @@ _EXPONENTIAL_BITS = 15
 _FROM_ARRAY = frozenset({"conv2d", "linear", "matmul"})
 
 
-def workload(graph: Graph, design: Design) -> Workload:
+def workload(graph: Graph, design: Design, recipe: Recipe | None = None) -> Workload:
     """Return what one image of the design's network asks of hardware.
 
     Every layer's output passes the requantiser of its output stage; an activation that alone reads
     a layer is fused into that stage too.
     """
-    planned = plan(graph, design)
+    recipe = recipe or Recipe()
+    planned = plan(arrange(graph, design, recipe), design, recipe)
     extraction = _Extraction(planned, design.layer_formats, planned.consumers())
     operations: list[MatrixLayer | VectorOperation] = []
     for node in planned.nodes:
@@ -183,10 +185,16 @@ def _norm_bits(e: _Extraction, node: Node, input_bits: int) -> int:
     return resolve(node.shape, 1)[-1] * (_MULTIPLIER_BITS + _BIAS_BITS) + _SHIFT_BITS
 
 
-_FUNCTIONS = {"mean": "pool"}
+def _affine_bits(e: _Extraction, node: Node, input_bits: int) -> int:
+    channels = resolve(node.shape, 1)[node.attributes["axis"]]
+    return channels * (_MULTIPLIER_BITS + _BIAS_BITS + _SHIFT_BITS)
+
+
+_FUNCTIONS = {"mean": "pool", "affine": "rescale"}
 _CONSTANT_BITS: dict[str, Callable[[_Extraction, Node, int], int]] = {
     "activation": _activation_bits,
     "softmax": _softmax_bits,
     "layer_norm": _norm_bits,
+    "affine": _affine_bits,
     **dict.fromkeys(("add", "mul", "concat", "mean", "requantize"), _scalar_bits),
 }

@@ -152,7 +152,7 @@ def _nodes(values: Sequence[Mapping[str, Any]]) -> tuple[IntegerNode, ...]:
             name=v["name"],
             op=v["op"],
             inputs=tuple(v["inputs"]),
-            format=Format(**v["format"]),
+            format=Format.from_json(v["format"]),
             shape=tuple(v["shape"]),
             attributes=v["attributes"],
             tensors=v["tensors"],

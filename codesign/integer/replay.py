@@ -61,17 +61,32 @@ def finish(scaled: Array, fmt: Json) -> Array:
 
 
 def requantize(accumulator: Array, multiplier: Any, shift: Any, fmt: Json) -> Array:
-    """Return clamp(zero point + ((accumulator * multiplier + 2**(shift - 1)) >> shift))."""
+    """Return clamp(zero point + ((accumulator * multiplier + 2**(shift - 1)) >> shift)).
+
+    Where the format's channels have shifts of their own, those add to `shift`.
+    """
     shift = np.asarray(shift, dtype=np.int64)
+    if "shifts" in fmt:
+        shift = shift + channels(fmt["shifts"], fmt["axis"])
     half = np.int64(1) << (shift - 1)
     product = accumulator.astype(np.int64) * np.asarray(multiplier, dtype=np.int64)
     return finish((product + half) >> shift, fmt)
 
 
 def centred(pair: Pair) -> Array:
-    """Return codes minus their zero point."""
+    """Return the whole numbers codes stand for: by codebook, or less zero point and shifted."""
     codes, fmt = pair
-    return codes - fmt["zero_point"]
+    if "codebook" in fmt:
+        return np.array(fmt["codebook"], dtype=np.int64)[codes]
+    x = codes - fmt["zero_point"]
+    if "shifts" in fmt:
+        x = x << channels(fmt["shifts"], fmt["axis"])
+    return x
+
+
+def channels(values: Any, axis: int) -> Array:
+    """Return one whole number a channel, shaped for the channels' axis (-1 is the last)."""
+    return np.asarray(values, dtype=np.int64).reshape(-1, *[1] * (-1 - axis))
 
 
 def conv2d(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
@@ -138,6 +153,13 @@ def mul(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
     a = node["attributes"]
     product = centred(inputs[0]) * centred(inputs[1])
     return requantize(product, a["multiplier"], a["shift"], node["format"])
+
+
+def affine(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
+    """Multiply and add by channel."""
+    axis = node["attributes"]["axis"]
+    m, b, s = (channels(t[role], axis) for role in ("multiplier", "offset", "shift"))
+    return requantize(centred(inputs[0]) * m + b, 1, s, node["format"])
 
 
 def requantize_codes(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
@@ -244,6 +266,7 @@ OPERATIONS = {
     "matmul": matmul,
     "add": add,
     "mul": mul,
+    "affine": affine,
     "requantize": requantize_codes,
     "lookup": lookup,
     "hardswish": hardswish,

@@ -6,6 +6,7 @@ up: floor((a * multiplier + 2**(shift - 1)) / 2**shift), an add and an arithmeti
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from codesign.numerics.straight_through import FakeQuantize
+from codesign.numerics.straight_through import Bounded, FakeQuantize
 
 MULTIPLIER_BITS = 16
 MAX_SHIFT = 44
@@ -28,17 +29,27 @@ ACCUMULATOR_LIMIT = 2**31 - 1
 class Format:
     """How the codes of one tensor stand for real numbers.
 
+    A code q stands for the whole number `q - zero_point`, or `(q - zero_point) << shifts[c]` in
+    channel c, or `codebook[q]`; the real number is `scale` times that.
+
     Attributes:
         bits: Width of a code in bits.
-        scale: Real value of one code step.
+        scale: Real value of one step.
         zero_point: The code that stands for zero.
         signed: Two's complement codes, else unsigned.
+        shifts: Left shift of each channel (a power-of-two factor, FQ-ViT); empty for none.
+        axis: The dimension of the channels of `shifts`, counted from the last: -1, -2, ...
+        codebook: The whole number of every code, for codes that are not evenly spaced (powers of
+            two, two scales); empty for none. Unsigned codes, no zero point.
     """
 
     bits: int
     scale: float
     zero_point: int = 0
     signed: bool = False
+    shifts: tuple[int, ...] = ()
+    axis: int = -1
+    codebook: tuple[int, ...] = ()
 
     @property
     def low(self) -> int:
@@ -52,8 +63,24 @@ class Format:
 
     @property
     def magnitude(self) -> int:
-        """Largest |code - zero_point|."""
-        return max(self.high - self.zero_point, self.zero_point - self.low)
+        """Largest magnitude of the whole number a code stands for."""
+        if self.codebook:
+            return max(abs(value) for value in self.codebook)
+        largest = max(self.high - self.zero_point, self.zero_point - self.low)
+        return largest << max(self.shifts, default=0)
+
+    def integers(self, codes: Tensor) -> Tensor:
+        """Return the whole numbers that codes stand for, of the codes' (float) type."""
+        if self.codebook:
+            table = torch.tensor(self.codebook, dtype=codes.dtype, device=codes.device)
+            return table[codes.to(torch.int32)]
+        x = codes - self.zero_point if self.zero_point else codes
+        return x * self.steps(x) if self.shifts else x
+
+    def steps(self, like: Tensor) -> Tensor:
+        """Return 2**shifts, shaped to multiply a tensor like the one given."""
+        factors = torch.tensor([2**s for s in self.shifts], dtype=like.dtype, device=like.device)
+        return factors.reshape(-1, *[1] * (-1 - self.axis))
 
     @classmethod
     def from_range(cls, low: float, high: float, bits: int) -> "Format":
@@ -70,22 +97,55 @@ class Format:
 
     def quantize(self, x: Tensor) -> Tensor:
         """Return the codes nearest to real values (ties up), as float64 whole numbers."""
-        codes = torch.floor(x.double() / self.scale + 0.5) + self.zero_point
-        return codes.clamp_(self.low, self.high)
+        steps = x.double() / self.scale
+        if self.codebook:
+            return self._nearest(steps).double()
+        if self.shifts:
+            steps = steps / self.steps(steps)
+        return (torch.floor(steps + 0.5) + self.zero_point).clamp_(self.low, self.high)
+
+    def _nearest(self, steps: Tensor) -> Tensor:
+        """Return the code whose codebook entry is nearest to each number (ties up), int64."""
+        levels, order = torch.sort(torch.tensor(self.codebook, dtype=steps.dtype))
+        middles = ((levels[1:] + levels[:-1]) / 2).to(steps.device)
+        return order.to(steps.device)[torch.bucketize(steps, middles, right=True)]
 
     def dequantize(self, codes: Tensor) -> Tensor:
         """Return the real values of codes, as float64."""
-        return (codes.double() - self.zero_point) * self.scale
+        return self.integers(codes.double()) * self.scale
 
     def fake_quantize(self, x: Tensor) -> Tensor:
         """Return x rounded to its code's value; gradients pass where x is in range."""
+        if self.codebook or self.shifts:
+            return self._substitute(x)
         low = (self.low - self.zero_point) * self.scale
         high = (self.high - self.zero_point) * self.scale
         return FakeQuantize.apply(x, self.scale, low, high)
 
+    def _substitute(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            values = self.dequantize(self.quantize(x)).to(x.dtype)
+        if self.codebook:
+            low, high = min(self.codebook) * self.scale, max(self.codebook) * self.scale
+            return Bounded.apply(x, values, low, high)
+        step = self.steps(x) * self.scale
+        low_values = (self.low - self.zero_point) * step
+        return Bounded.apply(x, values, low_values, (self.high - self.zero_point) * step)
+
     def to_json(self) -> dict[str, Any]:
-        """Return the format as JSON-able values."""
-        return asdict(self)
+        """Return the format as JSON-able values; what is not used is left out."""
+        values = asdict(self)
+        if not self.shifts:
+            del values["shifts"], values["axis"]
+        if not self.codebook:
+            del values["codebook"]
+        return values
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Format":
+        """Rebuild a format from `to_json`'s values."""
+        lists = {key: tuple(values[key]) for key in ("shifts", "codebook") if key in values}
+        return cls(**{**values, **lists})
 
 
 def dyadic(ratio: NDArray[np.float64] | float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

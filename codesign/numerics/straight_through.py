@@ -46,6 +46,23 @@ class Substitute(torch.autograd.Function):
         return gradient * (x.abs() <= limit), None, None
 
 
+class Bounded(torch.autograd.Function):
+    """Put given values in place of x; pass gradients where x is within limits (tensors or not)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, values: Tensor, low: Any, high: Any) -> Tensor:
+        """Return the values."""
+        ctx.save_for_backward((x >= low) & (x <= high))
+        return values
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        """Return the gradient where x was inside the limits, else zero."""
+        (inside,) = ctx.saved_tensors
+        return gradient * inside, None, None, None
+
+
 class SiLUTable(torch.autograd.Function):
     """Look a function near SiLU up in a table of its code values; SiLU's gradient."""
 

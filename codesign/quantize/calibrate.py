@@ -16,6 +16,8 @@ from codesign.quantize.observers import OBSERVERS
 
 LOGITS_HEADROOM = 4.0
 """The logits' 16-bit codes reach to four times the largest calibrated logit."""
+INNER_HEADROOM = 1.25
+"""Other 16-bit codes, in front of an affine operation."""
 
 
 @torch.no_grad()
@@ -23,7 +25,6 @@ def calibrate(
     network: QuantizedNetwork,
     images: Tensor,
     *,
-    observer: str = "mse",
     layer_means: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Choose the network's weight scales and formats from one batch of images.
@@ -34,11 +35,10 @@ def calibrate(
     Args:
         network: The network; its `weight_scales` and `formats` are filled in.
         images: (batch, channels, height, width) float32.
-        observer: Name of the observer for activations.
         layer_means: The float model's mean output per channel of every layer
             (`mean_outputs`); if given, biases are corrected towards them.
     """
-    observe = OBSERVERS.get(observer)
+    observe = OBSERVERS.get(network.recipe.observer)
     for node in network.graph.layers:
         _scale_weights(network, node)
     values: dict[str, Tensor] = {}
@@ -48,7 +48,8 @@ def calibrate(
         if layer_means is not None and node.op in LAYER_OPERATIONS:
             raw = _correct_bias(network, node, raw, layer_means[node.name])
         if node.op not in SHAPE_OPERATIONS and "fused" not in node.attributes:
-            network.formats[node.name] = _format(node, raw, observe)
+            headroom = LOGITS_HEADROOM if node is network.graph.output else INNER_HEADROOM
+            network.formats[node.name] = _format(node, raw, observe, headroom)
         values[node.name] = _quantized(network, node, raw, inputs)
         for name in network._last_uses[node.name]:
             del values[name]
@@ -88,12 +89,14 @@ def _correct_bias(network: QuantizedNetwork, node: Node, raw: Tensor, wanted: Te
     return raw + (shift[:, None, None] if node.op == "conv2d" else shift)
 
 
-def _format(node: Node, raw: Tensor, observe: object) -> Format:
+def _format(node: Node, raw: Tensor, observe: object, headroom: float) -> Format:
     bits = node.attributes["bits"]
     if node.op == "softmax":
         return probability_format(bits)
     if bits > 8:
-        peak = max(float(raw.abs().max()), 1e-6) * LOGITS_HEADROOM
+        peak = max(float(raw.abs().max()), 1e-6) * headroom
+        if node.op == "activation" and ACTIVATIONS.get(node.attributes["function"]).clips:
+            return Format(bits, peak / (2**bits - 1))  # clipping is at the smallest code
         return Format(bits, peak / 2 ** (bits - 1), 0, signed=True)
     return observe(raw, bits)  # type: ignore[operator]
 

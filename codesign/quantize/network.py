@@ -12,7 +12,9 @@ from codesign.graph.ir import LAYER_OPERATIONS, SHAPE_OPERATIONS, Graph, Node
 from codesign.numerics.activation import ACTIVATIONS
 from codesign.numerics.fixed_point import Format
 from codesign.numerics.weights import SCHEMES
-from codesign.quantize.plan import plan
+from codesign.quantize.plan import arrange, plan
+from codesign.quantize.recipe import Recipe
+from codesign.quantize.transforms import TRANSFORMS
 
 Visit = Callable[[Node, Tensor], None]
 
@@ -27,6 +29,7 @@ class QuantizedNetwork:
         tensors: Trainable float parameters by name.
         formats: Node name to the format of its codes; filled by calibration.
         weight_scales: Layer name to its scale per output channel; filled by calibration.
+        recipe: How the network is quantised.
     """
 
     graph: Graph
@@ -34,15 +37,38 @@ class QuantizedNetwork:
     tensors: dict[str, Tensor]
     formats: dict[str, Format] = field(default_factory=dict)
     weight_scales: dict[str, Tensor] = field(default_factory=dict)
+    recipe: Recipe = field(default_factory=Recipe)
 
     @classmethod
-    def build(cls, graph: Graph, design: Design, device: str = "cpu") -> "QuantizedNetwork":
-        """Return the network of a design, its tensors copied from the float graph."""
+    def build(
+        cls,
+        graph: Graph,
+        design: Design,
+        device: str = "cpu",
+        recipe: Recipe | None = None,
+        images: Tensor | None = None,
+    ) -> "QuantizedNetwork":
+        """Return the network of a design, its tensors copied from the float graph.
+
+        Args:
+            graph: The float network.
+            design: Formats of the layers, functions of the activations.
+            device: Where the tensors go.
+            recipe: How to quantise; the default recipe if None.
+            images: Calibration images that the recipe's transforms are fitted to; without them
+                the transforms stay neutral.
+        """
+        recipe = recipe or Recipe()
+        graph = arrange(graph, design, recipe)
+        for name in recipe.transforms if images is not None else ():
+            assert images is not None
+            graph = TRANSFORMS.get(name).fit(graph, images)
         tensors = {
             name: value.detach().clone().to(device).requires_grad_(value.is_floating_point())
             for name, value in graph.tensors.items()
         }
-        return cls(plan(graph, design), design.layer_formats, tensors)
+        planned = plan(graph, design, recipe)
+        return cls(planned, design.layer_formats, tensors, recipe=recipe)
 
     def __post_init__(self) -> None:
         self._nodes = self.graph.by_name

@@ -13,17 +13,18 @@ from codesign.design import Design
 from codesign.errors import UserError
 from codesign.graph.ir import LAYER_OPERATIONS, SHAPE_OPERATIONS, Graph, Node
 from codesign.numerics.activation import ACTIVATIONS
+from codesign.quantize.recipe import Recipe
+from codesign.quantize.transforms import TRANSFORMS
 
 STORED_BITS = 8
 LOGITS_BITS = 16
-_FUSING = frozenset({"conv2d", "linear", "matmul", "add", "mul", "mean", "layer_norm"})
+INNER_BITS = 16
+"""Width in front of an affine operation, inside the output stage."""
+_FUSING = frozenset({"conv2d", "linear", "matmul", "add", "mul", "mean", "layer_norm", "affine"})
 
 
-def plan(graph: Graph, design: Design) -> Graph:
-    """Return the graph with the design's functions, code widths ("bits") and narrowing nodes.
-
-    Nodes whose only reader is an activation that clips get the attribute "fused": that
-    activation's name. They round straight to its codes.
+def arrange(graph: Graph, design: Design, recipe: Recipe) -> Graph:
+    """Return the float graph with the design's functions and the transforms' neutral nodes.
 
     Raises:
         UserError: The design's layers or activations are not those of the graph.
@@ -31,6 +32,19 @@ def plan(graph: Graph, design: Design) -> Graph:
     _check(graph, design)
     nodes = [_with_function(node, design.activation_functions) for node in graph.nodes]
     graph = replace(graph, nodes=tuple(nodes))
+    for name in recipe.transforms:
+        graph = TRANSFORMS.get(name).rewrite(graph)
+    return graph
+
+
+def plan(arranged: Graph, design: Design, recipe: Recipe) -> Graph:
+    """Return an arranged graph with code widths ("bits"), arithmetic ("kind") and narrowing nodes.
+
+    Nodes whose only reader is an activation that clips get the attribute "fused": that
+    activation's name. They round straight to its codes.
+    """
+    nodes = [_with_kind(node, recipe) for node in arranged.nodes]
+    graph = replace(arranged, nodes=tuple(nodes))
     readers = graph.consumers()
     planned: list[Node] = []
     for node in nodes:
@@ -65,6 +79,18 @@ def _with_function(node: Node, functions: Mapping[str, str]) -> Node:
     function = functions[node.name]
     ACTIVATIONS.get(function)
     return replace(node, attributes={**node.attributes, "function": function})
+
+
+def _with_kind(node: Node, recipe: Recipe) -> Node:
+    kinds = {
+        "softmax": recipe.softmax,
+        "layer_norm": recipe.layer_norm,
+        "divide": recipe.division,
+    }
+    if node.op not in kinds:
+        return node
+    extra = {"attention_bits": recipe.attention_bits} if node.op == "softmax" else {}
+    return replace(node, attributes={**node.attributes, "kind": kinds[node.op], **extra})
 
 
 def _computing(graph: Graph, name: str) -> Node:
@@ -113,4 +139,8 @@ def _with_bits(node: Node, readers: Mapping[str, list[Node]], design: Design, gr
             extra["fused"] = reader.name
         else:
             extra["bits"] = STORED_BITS
+    elif reader is not None and reader.op == "affine" and node.op in _FUSING | {"activation"}:
+        extra["bits"] = INNER_BITS
+    if node.op == "softmax":
+        extra["bits"] = node.attributes["attention_bits"]
     return replace(node, attributes={**node.attributes, **extra})

@@ -24,11 +24,13 @@ from codesign.graph.ir import Graph
 from codesign.graph.outline import outline
 from codesign.graph.workload import workload
 from codesign.integer.model import IntegerModel
-from codesign.quantize.calibrate import calibrate, mean_outputs
+from codesign.quantize.calibrate import mean_outputs
 from codesign.quantize.lower import lower
+from codesign.quantize.methods import METHODS, Recipe
 from codesign.quantize.network import QuantizedNetwork
+from codesign.quantize.quantize import quantize
 from codesign.search.problem import Evaluation
-from codesign.settings import SearchSettings
+from codesign.settings import QuantizeSettings, SearchSettings
 from codesign.train.distill import Distilled, Schedule, Teacher, distill
 from costmodels.estimate import Cost, estimate
 from costmodels.workload import Workload
@@ -101,7 +103,7 @@ class EvaluationProblem:
 
     def workload(self, design: Design) -> Workload:
         """Return what the design's network asks of hardware."""
-        return workload(self.graph, design)
+        return workload(self.graph, design, recipe_of(self.settings.quantize))
 
     def price(self, design: Design) -> Cost:
         """Return the design's cost, without training anything."""
@@ -166,12 +168,13 @@ class _Bench:
     def evaluate(self, design: Design) -> Evaluation:
         clock = _Clock()
         with clock("calibrate"):
-            network = QuantizedNetwork.build(self.graph, design, self.device)
-            calibrate(
-                network,
+            network = quantize(
+                self.graph,
+                design,
+                recipe_of(self.settings.quantize),
                 self.images,
-                observer=self.settings.quantize.observer,
                 layer_means=self.layer_means,
+                device=self.device,
             )
         with clock("convert"):
             model = lower(network)
@@ -237,6 +240,15 @@ class _Clock:
         start = time.perf_counter()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def recipe_of(settings: QuantizeSettings) -> Recipe:
+    """Return the method that the settings name, with the single choices they change.
+
+    Raises:
+        UserError: The method is unknown.
+    """
+    return METHODS.get(settings.method).changed(asdict(settings))
 
 
 def torch_device(name: str) -> str:

@@ -6,7 +6,13 @@ from random_networks import random_design, uniform_design
 from codesign.design import LayerFormat
 from codesign.errors import UserError
 from codesign.graph.ir import LAYER_OPERATIONS, SHAPE_OPERATIONS
-from codesign.quantize.plan import LOGITS_BITS, STORED_BITS, plan
+from codesign.quantize.plan import LOGITS_BITS, STORED_BITS, arrange, plan
+from codesign.quantize.recipe import Recipe
+
+
+def planned_graph(graph, design, recipe=None):
+    recipe = recipe or Recipe()
+    return plan(arrange(graph, design, recipe), design, recipe)
 
 
 def arriving_bits(graph, name):
@@ -20,7 +26,7 @@ def arriving_bits(graph, name):
 @pytest.mark.parametrize("seed", range(5))
 def test_every_layer_reads_its_own_width(mobilevit, seed):
     design = random_design(mobilevit, seed)
-    planned = plan(mobilevit, design)
+    planned = planned_graph(mobilevit, design)
     for node in planned.nodes:
         if node.op in LAYER_OPERATIONS:
             wanted = design.layer_formats[node.name].activation_bits
@@ -33,7 +39,7 @@ def test_every_layer_reads_its_own_width(mobilevit, seed):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_narrowing_stands_only_where_widths_differ(mobilevit, seed):
-    planned = plan(mobilevit, random_design(mobilevit, seed))
+    planned = planned_graph(mobilevit, random_design(mobilevit, seed))
     narrowing = [n for n in planned.nodes if n.op == "requantize"]
     assert narrowing
     for node in narrowing:
@@ -45,13 +51,13 @@ def test_narrowing_stands_only_where_widths_differ(mobilevit, seed):
 
 
 def test_eight_bits_everywhere_needs_no_narrowing(mobilevit):
-    planned = plan(mobilevit, uniform_design(mobilevit, 8))
+    planned = planned_graph(mobilevit, uniform_design(mobilevit, 8))
     assert not [n for n in planned.nodes if n.op == "requantize"]
     assert planned.output.attributes["bits"] == LOGITS_BITS
 
 
 def test_relu_is_fused_into_the_layer_it_alone_reads(mobilevit):
-    planned = plan(mobilevit, uniform_design(mobilevit, 4, "relu"))
+    planned = planned_graph(mobilevit, uniform_design(mobilevit, 4, "relu"))
     readers = planned.consumers()
     fused = {n.attributes["fused"]: n for n in planned.nodes if "fused" in n.attributes}
     for node in planned.nodes:
@@ -59,7 +65,7 @@ def test_relu_is_fused_into_the_layer_it_alone_reads(mobilevit):
             assert node.attributes["function"] == "relu"
             assert fused[node.name].name == node.inputs[0]
             assert len(readers[node.inputs[0]]) == 1
-    silu = plan(mobilevit, uniform_design(mobilevit, 4, "silu"))
+    silu = planned_graph(mobilevit, uniform_design(mobilevit, 4, "silu"))
     assert not [n for n in silu.nodes if "fused" in n.attributes]
 
 
@@ -69,15 +75,15 @@ def test_a_design_of_another_network_is_refused(mobilevit):
     with pytest.raises(
         UserError, match=r"layers are not those of model 'mobilevit_xxs': stem\.conv"
     ):
-        plan(mobilevit, short)
+        planned_graph(mobilevit, short)
     odd = dataclasses.replace(design, activations=(*design.activations, ("extra", "relu")))
     with pytest.raises(UserError, match=r"activations are not those .*: extra"):
-        plan(mobilevit, odd)
+        planned_graph(mobilevit, odd)
     function = dataclasses.replace(
         design, activations=tuple((n, "silo") for n, _ in design.activations)
     )
     with pytest.raises(UserError, match=r"unknown activation function 'silo'\. Did you mean"):
-        plan(mobilevit, function)
+        planned_graph(mobilevit, function)
     other = ("layer", LayerFormat(8, "uniform", 8))
     with pytest.raises(UserError, match="layers are not those"):
-        plan(mobilevit, dataclasses.replace(design, layers=(*design.layers, other)))
+        planned_graph(mobilevit, dataclasses.replace(design, layers=(*design.layers, other)))

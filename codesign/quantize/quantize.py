@@ -1,0 +1,35 @@
+"""The front door: a float graph, a design and a recipe become a calibrated network."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from codesign.design import Design
+from codesign.graph.ir import Graph
+from codesign.quantize.calibrate import calibrate
+from codesign.quantize.network import QuantizedNetwork
+from codesign.quantize.recipe import Recipe
+
+
+def quantize(
+    graph: Graph,
+    design: Design,
+    recipe: Recipe,
+    images: Tensor,
+    *,
+    layer_means: Mapping[str, Tensor] | None = None,
+    device: str = "cpu",
+) -> QuantizedNetwork:
+    """Return the calibrated network of a design, ready to lower or to distil.
+
+    Args:
+        graph: The float network.
+        design: Formats of the layers, functions of the activations.
+        recipe: How to quantise.
+        images: Calibration images, (batch, channels, height, width) float32.
+        layer_means: `calibrate.mean_outputs` of the float network, for bias correction.
+        device: Where to work.
+    """
+    network = QuantizedNetwork.build(graph, design, device, recipe, images)
+    calibrate(network, images, layer_means=layer_means if recipe.bias_correction else None)
+    return network
