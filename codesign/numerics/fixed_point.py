@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from codesign.numerics.straight_through import Bounded, FakeQuantize
+from codesign.numerics.straight_through import Bounded, FakeQuantize, read
 
 MULTIPLIER_BITS = 16
 MAX_SHIFT = 44
@@ -73,7 +73,7 @@ class Format:
         """Return the whole numbers that codes stand for, of the codes' (float) type."""
         if self.codebook:
             table = torch.tensor(self.codebook, dtype=codes.dtype, device=codes.device)
-            return table[codes.to(torch.int32)]
+            return read(table, codes.to(torch.int32))
         x = codes - self.zero_point if self.zero_point else codes
         return x * self.steps(x) if self.shifts else x
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from codesign.integer.model import IntegerNode
 from codesign.numerics.fixed_point import Format
+from codesign.numerics.straight_through import read
 
 FLOAT32_LIMIT = 2**24
 
@@ -88,6 +89,6 @@ def by_table(table: Tensor, source: Format) -> Step:
 
     def look_up(x: Sequence[Tensor]) -> Tensor:
         index = x[0].to(torch.int32)
-        return values.to(x[0].device)[index - source.low if source.low else index]
+        return read(values.to(x[0].device), index - source.low if source.low else index)
 
     return look_up

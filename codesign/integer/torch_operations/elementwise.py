@@ -28,8 +28,9 @@ def _add(node: IntegerNode, t: Mapping[str, Tensor], sources: Sequence[Format]) 
     offset -= sum(x.zero_point * m for x, m in zip(sources, factors, strict=True))
 
     def add(x: Sequence[Tensor]) -> Tensor:
-        result = x[0].double() * factors[0] + offset
-        result = result + x[1].double() * factors[1]
+        start = torch.tensor(offset, dtype=torch.float64, device=x[0].device)
+        result = torch.add(start, x[0].double(), alpha=factors[0])
+        result = torch.add(result, x[1].double(), alpha=factors[1])
         return result.floor_().clamp_(f.low, f.high).float()
 
     return add
