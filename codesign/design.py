@@ -15,18 +15,40 @@ class LayerFormat:
 
     Attributes:
         weight_bits: Width of a weight code in bits, 2 to 8.
-        weight_scheme: "uniform", or "log2" (zero and plus or minus powers of two).
+        weight_scheme: "uniform", "log2" (zero and plus or minus powers of two), or another of
+            `codesign.numerics.weights`.
         activation_bits: Width in bits of the activation codes that enter the layer, 2 to 8.
+        weight_option: The scheme's own number (a pruning ratio, a share of channels), if any.
     """
 
     weight_bits: int
     weight_scheme: str
     activation_bits: int
+    weight_option: float | None = None
 
     @property
     def weight(self) -> str:
-        """The weight format as the search space names it, for example "log2_4"."""
-        return f"{self.weight_scheme}_{self.weight_bits}"
+        """The weight format as spaces name it, for example "log2_4" or "log2std_4@0.5"."""
+        option = "" if self.weight_option is None else f"@{self.weight_option:.6g}"
+        return f"{self.weight_scheme}_{self.weight_bits}{option}"
+
+    @classmethod
+    def parse(cls, weight: str, activation_bits: int) -> "LayerFormat":
+        """Return the format that `weight` names.
+
+        Raises:
+            ValueError: It is not of the form "<scheme>_<bits>" or "<scheme>_<bits>@<number>".
+        """
+        scheme, _, rest = weight.partition("_")
+        bits, at, option = rest.partition("@")
+        if not (scheme and bits.isdigit()):
+            raise ValueError(f"'{weight}' is not <scheme>_<bits> or <scheme>_<bits>@<number>")
+        number = float(f"{float(option):.6g}") if at else None
+        return cls(int(bits), scheme, activation_bits, number)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the format as JSON-able values; an option that is not there is left out."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -62,7 +84,7 @@ class Design:
         """Return the design as JSON-able values."""
         return {
             "schema_version": 1,
-            "layers": {name: asdict(layer) for name, layer in self.layers},
+            "layers": {name: layer.to_json() for name, layer in self.layers},
             "activations": dict(self.activations),
             "accelerator": asdict(self.accelerator),
         }
@@ -104,11 +126,14 @@ class ActivationSite:
         name: timm module path of the activation (unique).
         stage: The stage it belongs to.
         function: The function the float model has there, for example "silu".
+        kernel: Whether a product of activations reads it, as in linear attention, whose divisor
+            needs values that are not negative: such a function is not replaced.
     """
 
     name: str
     stage: str
     function: str
+    kernel: bool = False
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,7 @@ class QuantizeSettings:
     scales: str = setting("", "free, or power_of_two: requantisation by shifts")
     reconstruction: str = setting("", "none or adaround, after calibration")
     calibration_images: int = setting(128, "training images observed")
+    calibration_batch: int = setting(32, "images observed at once")
 
 
 @dataclass
@@ -112,8 +113,9 @@ class ActivationSettings:
 class NetworkSettings:
     """The network's part of the space."""
 
-    weights: dict[str, list[int]] = setting(
-        {"uniform": [3, 4, 5, 6, 8], "log2": [3, 4]}, "weight scheme: its widths in bits"
+    weights: dict[str, list[Any]] = setting(
+        {"uniform": [3, 4, 5, 6, 8], "log2": [3, 4]},
+        'weight scheme: its widths in bits; "4@0.5" gives a scheme its number too',
     )
     activation_bits: list[int] = setting([4, 6, 8], "widths in bits of the codes entering a layer")
     first_and_last_bits: int = setting(8, "bits of the first and last layer; 0 searches them too")

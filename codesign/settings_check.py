@@ -8,7 +8,6 @@ from codesign.errors import UserError
 from codesign.limits import parse_limits
 from codesign.settings import AcceleratorSettings, NetworkSettings, SearchSettings
 
-WIDTHS = {"uniform": (2, 8), "log2": (2, 5)}
 MAY_BE_ZERO = {"shift_rows", "shift_cols", "depthwise_lanes"}
 NAMES = {
     "executor": ("ray", "serial"),
@@ -31,6 +30,7 @@ AT_LEAST: dict[str, float] = {
     "teacher.epochs": 0,
     "teacher.batch_size": 1,
     "quantize.calibration_images": 1,
+    "quantize.calibration_batch": 1,
     "distill.steps": 0,
     "distill.batch_size": 1,
     "distill.feature_weight": 0,
@@ -74,14 +74,30 @@ def _check_objectives(settings: SearchSettings) -> None:
 def _check_network(network: NetworkSettings) -> None:
     if not network.weights:
         raise UserError("network.weights is empty: give for example {uniform: [4, 8]}.")
-    for scheme, widths in network.weights.items():
-        _one_of("a scheme of network.weights", scheme, tuple(WIDTHS))
-        _check_list(f"network.weights.{scheme}", widths, *WIDTHS[scheme])
+    for scheme, formats in network.weights.items():
+        _check_formats(scheme, formats)
     _check_list("network.activation_bits", network.activation_bits, 2, 8)
     ends = network.first_and_last_bits
     if ends and not 2 <= ends <= 8:
         raise UserError(f"network.first_and_last_bits={ends} must be 2 to 8, or 0 to search them.")
     _no_repeats("network.activations.choices", network.activations.choices)
+
+
+def _check_formats(scheme: str, formats: Sequence[Any]) -> None:
+    from codesign.numerics.weights import SCHEMES, parse_format
+
+    key = f"network.weights.{scheme}"
+    _one_of("a scheme of network.weights", scheme, SCHEMES.names())
+    _no_repeats(key, formats)
+    named = []
+    for entry in formats:
+        if isinstance(entry, bool) or not isinstance(entry, int | str):
+            raise UserError(f"{key}: {entry!r} is no width in bits; write for example 4.")
+        try:
+            named.append(parse_format(f"{scheme}_{entry}").weight)
+        except ValueError as error:
+            raise UserError(f"{key}: {error}.") from error
+    _no_repeats(key, named)
 
 
 def _check_accelerator(accelerator: AcceleratorSettings) -> None:

@@ -30,7 +30,7 @@ class SearchSpace:
     and `accelerator.<field>`. What the settings leave no choice about is no gene.
 
     Genes that a design makes irrelevant are ignored, so that equal hardware is an equal design:
-    without log2 layers there is no shift array, without depthwise layers no depthwise engine.
+    without layers of shifts there is no shift array, without depthwise layers no depthwise engine.
 
     Args:
         settings: The settings of the search.
@@ -44,7 +44,11 @@ class SearchSpace:
         self.outline = outline
         self._hardware = settings.hardware
         self._per = settings.network.activations.per
-        weights = tuple(f"{s}_{b}" for s, bits in settings.network.weights.items() for b in bits)
+        weights = tuple(
+            LayerFormat.parse(f"{scheme}_{entry}", 8).weight
+            for scheme, entries in settings.network.weights.items()
+            for entry in entries
+        )
         fixed = _fixed_formats(settings, outline)
         bits = tuple(settings.network.activation_bits)
         functions = tuple(settings.network.activations.choices)
@@ -60,7 +64,11 @@ class SearchSpace:
 
     @property
     def _sites(self) -> list[ActivationSite]:
-        return [site for site in self.outline.activations if site.function not in GATES]
+        return [
+            site
+            for site in self.outline.activations
+            if site.function not in GATES and not site.kernel
+        ]
 
     @property
     def genes(self) -> dict[str, tuple[Choice, ...]]:
@@ -212,17 +220,27 @@ class SearchSpace:
             for name, value in values.items()
             if name.startswith("accelerator.")
         }
-        log2 = any(layer.weight_scheme == "log2" for _, layer in layers)
-        if not (log2 and fields["shift_rows"] and fields["shift_cols"]):
+        shifts = any(_shifts(layer) for _, layer in layers)
+        if not (shifts and fields["shift_rows"] and fields["shift_cols"]):
             fields.update(shift_rows=0, shift_cols=0)
         if not any(info.kind == "depthwise" for info in self.outline.layers):
             fields["depthwise_lanes"] = 0
         return Accelerator(self._hardware.board, self._hardware.clock_mhz, **fields)
 
 
+def _shifts(layer: LayerFormat) -> bool:
+    """Return whether a shift array, where there is one, runs the layer or a part of it."""
+    if layer.weight_scheme == "uniform":
+        return False
+    from codesign.numerics.weights import scheme_of
+
+    return scheme_of(layer).hardware != "uniform"
+
+
 def _layer_format(info: LayerInfo, values: Mapping[str, Any]) -> LayerFormat:
-    scheme, _, bits = values[f"{info.name}.weight"].partition("_")
-    return LayerFormat(int(bits), scheme, int(values[f"{info.name}.activation_bits"]))
+    return LayerFormat.parse(
+        str(values[f"{info.name}.weight"]), int(values[f"{info.name}.activation_bits"])
+    )
 
 
 def _fixed_formats(
@@ -243,21 +261,23 @@ def _fixed_formats(
         _check_fixed(pattern, formats)
         for name in names:
             fixed[name].update(formats)
+            if "weight" in formats:
+                fixed[name]["weight"] = LayerFormat.parse(formats["weight"], 8).weight
     return fixed
 
 
 def _check_fixed(pattern: str, formats: Any) -> None:
-    from codesign.settings_check import WIDTHS
+    from codesign.numerics.weights import parse_format
 
     if not isinstance(formats, Mapping) or set(formats) - set(FIXED_KEYS):
         raise UserError(f"network.fixed: '{pattern}' takes {{weight: .., activation_bits: ..}}.")
-    scheme, _, bits = str(formats.get("weight", "uniform_8")).partition("_")
-    least, most = WIDTHS.get(scheme, (1, 0))
-    if not bits.isdigit() or not least <= int(bits) <= most:
+    try:
+        parse_format(str(formats.get("weight", "uniform_8")))
+    except ValueError as error:
         raise UserError(
-            f"network.fixed: '{pattern}' has weight '{formats['weight']}'; write for "
-            "example uniform_8 (2 to 8 bits) or log2_4 (2 to 5 bits)."
-        )
+            f"network.fixed: '{pattern}' has weight '{formats['weight']}': {error}; write for "
+            "example uniform_8 or log2std_4@0.5."
+        ) from error
     if formats.get("activation_bits", 8) not in range(2, 9):
         raise UserError(f"network.fixed: '{pattern}' needs activation_bits from 2 to 8.")
 

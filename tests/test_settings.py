@@ -120,7 +120,7 @@ def test_bad_space_files(space, text, message):
         ("constraints={fpga.dsp: {about: 3}}", "fpga.dsp has 'about'"),
         ("network.weights.uniform=[4,9]", "network.weights.uniform: 9 is out of range, 2 to 8"),
         ("network.weights.log2=[6]", "network.weights.log2: 6 is out of range, 2 to 5"),
-        ("network.weights.ternary=[2]", "'ternary' is not one of uniform, log2"),
+        ("network.weights.ternary=[2]", "'ternary' is not one of apot, log2"),
         ("network.weights={}", "network.weights is empty"),
         ("network.activation_bits=[1]", "network.activation_bits: 1 is out of range"),
         ("network.activation_bits=[4,4]", "lists a choice twice"),

@@ -148,11 +148,15 @@ class Format:
         return cls(**{**values, **lists})
 
 
-def dyadic(ratio: NDArray[np.float64] | float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def dyadic(
+    ratio: NDArray[np.float64] | float, largest_shift: int = MAX_SHIFT
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return (multiplier, shift) with multiplier / 2**shift nearest to each ratio.
 
     The multiplier has at most 16 bits, unsigned; the shift is at least 1 and at most 44, so a ratio
-    below 2**-29 loses bits of its multiplier and in the end becomes 0.
+    below 2**-29 loses bits of its multiplier and in the end becomes 0. A power of two at most 1/2
+    has the multiplier 1, so that hardware sees a shift and nothing else. A result whose channels
+    have shifts of their own leaves room for those: `largest_shift` is 44 less the largest.
 
     Raises:
         ValueError: A ratio is negative, not finite, or at least 2**15 - 1/4.
@@ -161,11 +165,13 @@ def dyadic(ratio: NDArray[np.float64] | float) -> tuple[NDArray[np.int64], NDArr
     if not np.all(np.isfinite(values) & (values >= 0) & (values < MAX_RATIO)):
         raise ValueError(f"requantisation ratio out of range: {values.min()} to {values.max()}")
     exponent = np.frexp(np.where(values > 0, values, 1.0))[1]
-    shift = np.clip(MULTIPLIER_BITS - exponent, 1, MAX_SHIFT)
+    shift = np.clip(MULTIPLIER_BITS - exponent, 1, largest_shift)
     multiplier = np.floor(np.ldexp(values, shift) + 0.5)
     overflow = multiplier >= 2**MULTIPLIER_BITS
     shift = shift - overflow
     multiplier = np.where(overflow, np.floor(np.ldexp(values, shift) + 0.5), multiplier)
+    pure = (np.frexp(values)[0] == 0.5) & (values >= 2.0**-largest_shift) & (values <= 0.5)
+    multiplier, shift = np.where(pure, 1, multiplier), np.where(pure, 1 - exponent, shift)
     return multiplier.astype(np.int64), shift.astype(np.int64)
 
 

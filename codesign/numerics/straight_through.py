@@ -54,6 +54,39 @@ class Substitute(torch.autograd.Function):
         return gradient * (x.abs() <= limit), None, None
 
 
+class LearnedScale(torch.autograd.Function):
+    """Put scale * level in place of a weight, with LSQ's gradient for the scale.
+
+    d value / d scale is level - weight / scale in range, the level itself beyond it, and zero where
+    frozen (Esser et al., "Learned step size quantization", ICLR 2020, equation 3), times `step`.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        scale: Tensor,
+        values: Tensor,
+        limit: Tensor,
+        frozen: Tensor,
+        step: float,
+    ) -> Tensor:
+        """Return the values."""
+        inside = x.abs() <= limit
+        slope = torch.where(inside, values - x, values).div_(scale).masked_fill_(frozen, 0.0)
+        ctx.save_for_backward(inside, slope)
+        ctx.step, ctx.shape = step, scale.shape
+        return values
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        """Return the gradients of x and of the scale."""
+        inside, slope = ctx.saved_tensors
+        of_scale = (gradient * slope).mul_(ctx.step).sum_to_size(ctx.shape)
+        return gradient * inside, of_scale, None, None, None, None
+
+
 class Bounded(torch.autograd.Function):
     """Put given values in place of x; pass gradients where x is within limits (tensors or not)."""
 
@@ -69,6 +102,22 @@ class Bounded(torch.autograd.Function):
         """Return the gradient where x was inside the limits, else zero."""
         (inside,) = ctx.saved_tensors
         return gradient * inside, None, None, None
+
+
+class GELUTable(torch.autograd.Function):
+    """Look a function near GELU up in a table of its code values; GELU's gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, values: Tensor, scale: float, zero_point: int) -> Tensor:
+        """Return values[code of x]."""
+        return SiLUTable.forward(ctx, x, values, scale, zero_point)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        """Return the gradient of GELU."""
+        (x,) = ctx.saved_tensors
+        return torch.ops.aten.gelu_backward(gradient, x), None, None, None
 
 
 class SiLUTable(torch.autograd.Function):

@@ -19,7 +19,18 @@ def test_dyadic_is_the_nearest_number_of_its_kind(ratio):
     assert 1 <= shift <= 44
     step = Fraction(1, 2**shift)
     assert abs(multiplier * step - Fraction(ratio)) <= step / 2
-    assert shift == 44 or multiplier >= 2**15 or shift == 1  # no bit of the multiplier is wasted
+    pure_shift = multiplier == 1 and Fraction(ratio) == step
+    # no bit of the multiplier is wasted
+    assert shift == 44 or multiplier >= 2**15 or shift == 1 or pure_shift
+
+
+def test_powers_of_two_up_to_a_half_are_pure_shifts():
+    for exponent in range(1, 45):
+        multiplier, shift = (int(value[0]) for value in dyadic(2.0**-exponent))
+        assert (multiplier, shift) == (1, exponent)
+    for exponent in range(15):  # larger ratios: still a power of two
+        multiplier, shift = (int(value[0]) for value in dyadic(2.0**exponent))
+        assert multiplier == 2 ** (exponent + shift)
 
 
 @given(st.floats(2.0**-28, LARGEST, exclude_max=True))

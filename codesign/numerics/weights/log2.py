@@ -14,6 +14,12 @@ class Log2(WeightScheme):
     """Levels 0 and +-2**e, e from 0 to 2**(bits-1) - 2."""
 
     name = "log2"
+    widths = (2, 5)
+    hardware = "log2"
+
+    def levels(self, bits: int) -> Tensor:
+        """Return 0 and the powers of two."""
+        return torch.tensor([0.0, *(2.0**e for e in range(2 ** (bits - 1) - 1))]).double()
 
     def largest(self, bits: int) -> int:
         """Return 2**(2**(bits - 1) - 2)."""

@@ -10,6 +10,12 @@ class Uniform(WeightScheme):
     """Symmetric uniform levels; the most negative code is not used."""
 
     name = "uniform"
+    widths = (2, 8)
+    hardware = "uniform"
+
+    def levels(self, bits: int) -> Tensor:
+        """Return 0 to 2**(bits - 1) - 1."""
+        return torch.arange(2 ** (bits - 1), dtype=torch.float64)
 
     def largest(self, bits: int) -> int:
         """Return 2**(bits - 1) - 1."""
