@@ -1,7 +1,11 @@
 """What of a captured network can be searched: its layers, activations and stages."""
 
+from collections.abc import Mapping
+
 from codesign.design import ActivationSite, LayerInfo, NetworkOutline
-from codesign.graph.ir import Graph, Node, elements
+from codesign.graph.ir import SHAPE_OPERATIONS, Graph, Node, elements
+
+_MOVES = SHAPE_OPERATIONS | {"concat", "pad", "gather"}
 
 
 def outline(graph: Graph) -> NetworkOutline:
@@ -16,12 +20,26 @@ def outline(graph: Graph) -> NetworkOutline:
         )
         for node in graph.layers
     )
+    readers = graph.consumers()
     sites = tuple(
-        ActivationSite(node.name, stage(node.name), node.attributes["function"])
+        ActivationSite(
+            node.name,
+            stage(node.name),
+            node.attributes["function"],
+            _multiplied(node, readers),
+        )
         for node in graph.nodes
         if node.op == "activation"
     )
     return NetworkOutline(layers, sites)
+
+
+def _multiplied(node: Node, readers: Mapping[str, list[Node]]) -> bool:
+    """Return whether a matrix product of activations reads a node, perhaps moved first."""
+    return any(
+        reader.op == "matmul" or (reader.op in _MOVES and _multiplied(reader, readers))
+        for reader in readers[node.name]
+    )
 
 
 def stage(name: str) -> str:

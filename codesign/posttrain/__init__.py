@@ -1,0 +1,1 @@
+"""Post-training quantisation of any timm model, measured: `python -m codesign.quantize`."""
