@@ -200,33 +200,136 @@ def shift_swish(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Ar
     return requantize(x * sigmoid, a["multiplier"], a["shift"], node["format"])
 
 
+def distances(pair: Pair) -> Array:
+    """Return how far each code lies below the largest of its row."""
+    return pair[0].max(axis=-1, keepdims=True) - pair[0]
+
+
 def softmax(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
-    """Return the probabilities of rows: a table of exponentials and a rounded division."""
-    codes = inputs[0][0]
-    e = t["table"].astype(np.int64)[codes.max(axis=-1, keepdims=True) - codes]
+    """Return probabilities from a table of exponentials: rounded, or their levels' codes."""
+    e = t["table"].astype(np.int64)[distances(inputs[0])]
     total = e.sum(axis=-1, keepdims=True)
-    return (2 * node["attributes"]["levels"] * e + total) // (2 * total)
+    wide = (2 * node["attributes"].get("levels", 1 << 15) * e + total) // (2 * total)
+    if node["op"] == "softmax":
+        return wide
+    return t["codes"].astype(np.int64)[np.searchsorted(t["thresholds"], wide, side="right")]
+
+
+def log_int_softmax(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
+    """Return the exponents of powers of two near the probabilities, or the code of zero."""
+    a = node["attributes"]
+    d = np.minimum(distances(inputs[0]) << a["distance_shift"], a["limit"] * a["unit"])
+    whole, rest = d // a["unit"], d % a["unit"]
+    e = (rest * (rest - a["linear"]) + a["constant"]) << (a["limit"] - whole)
+    exponent = round_log2((2 * e.sum(axis=-1, keepdims=True) + e) // (2 * e))
+    return np.where(exponent > a["largest_exponent"], limits(node["format"])[1], exponent)
+
+
+def shiftmax(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
+    """Return probabilities from exponentials by shifts and one reciprocal a row."""
+    a = node["attributes"]
+    v = -(distances(inputs[0]) << a["distance_shift"])
+    power = np.minimum(-v - (v >> 1) + (v >> 4), a["limit"] * a["unit"])
+    whole, rest = power // a["unit"], power % a["unit"]
+    e = ((2 * a["unit"] - rest) << (a["limit"] - 1)) >> whole
+    return ((1 << 31) // e.sum(axis=-1, keepdims=True) * e) >> (32 - node["format"]["bits"])
+
+
+def bit_length(x: Array) -> Array:
+    """Return the bits that whole numbers from 0 to 2**53 - 1 take."""
+    return np.frexp(x.astype(np.float64))[1].astype(np.int64)
+
+
+def round_log2(x: Array) -> Array:
+    """Return the place of the leading one, plus the bit behind it."""
+    place = bit_length(x) - 1
+    return place + ((2 * x >> place) & 1)
 
 
 def integer_sqrt(x: Array) -> Array:
-    """Return floor(sqrt(x)) of int64 below 2**52."""
+    """Return floor(sqrt(x)) of int64 up to 2**62."""
     root = np.floor(np.sqrt(x.astype(np.float64))).astype(np.int64)
     root -= root * root > x
     root += (root + 1) * (root + 1) <= x
     return root
 
 
+def row_sums(pair: Pair, epsilon: int) -> tuple[Array, int, Array, Array]:
+    """Return x, the length C of a row, the sum S and C * sum x**2 - S**2 + epsilon."""
+    x = centred(pair)
+    total, squares = x.sum(axis=-1, keepdims=True), (x * x).sum(axis=-1, keepdims=True)
+    return x, x.shape[-1], total, x.shape[-1] * squares - total * total + epsilon
+
+
 def layer_norm(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
     """Normalise rows over the last dimension with an integer root and one reciprocal a row."""
     a = node["attributes"]
-    x = centred(inputs[0])
-    channels = x.shape[-1]
-    total = x.sum(axis=-1, keepdims=True)
-    variance = channels * (x * x).sum(axis=-1, keepdims=True) - total * total + a["epsilon"]
+    x, channels, total, variance = row_sums(inputs[0], a["epsilon"])
     reciprocal = (1 << 40) // integer_sqrt(variance << 12)
     normal = ((channels * x - total) * reciprocal + (1 << 23)) >> 24
     scaled = (normal * t["scale"] + t["offset"] + (1 << (a["shift"] - 1))) >> a["shift"]
     return finish(scaled, node["format"])
+
+
+def layer_norm_8bit(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
+    """Normalise rows with an 8-bit multiplier and a shift for each element."""
+    x, channels, total, variance = row_sums(inputs[0], node["attributes"]["epsilon"])
+    g, h, b = (t[role].astype(np.int64) for role in ("mantissa", "exponent", "offset"))
+    half = (62 - bit_length(variance)) >> 1
+    product = np.abs(g) * ((1 << 61) // integer_sqrt(variance << 2 * half) + 1)
+    n = np.where(g == 0, 0, np.clip(69 + h - half - bit_length(product), 0, 31))
+    a = np.minimum(product >> np.clip(45 + h - half - n, 0, 62), 2**24 - 1)
+    bias = ((b << n) - np.sign(g) * a * total // channels + (1 << 15)) >> 16
+    scaled = (np.sign(g) * (a >> 16) * x + bias + ((1 << n) >> 1)) >> n
+    return finish(scaled, node["format"])
+
+
+def divide(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
+    """Divide, rounding half up; a zero below the line counts as one."""
+    a = node["attributes"]
+    n, d = centred(inputs[0]), centred(inputs[1]) + a["epsilon"]
+    d = np.where(d == 0, 1, d)
+    n, d = n * np.sign(d), np.abs(d) << a["shift"]
+    return finish((2 * n * a["multiplier"] + d) // (2 * d), node["format"])
+
+
+def log2_divide(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
+    """Divide by the power of two near the denominator."""
+    a = node["attributes"]
+    shift = a["shift"] + round_log2(np.maximum(centred(inputs[1]) + a["epsilon"], 1))
+    return requantize(centred(inputs[0]), a["multiplier"], shift, node["format"])
+
+
+def group_norm(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
+    """Normalise groups of channels, or rows by their root mean square."""
+    a, x = node["attributes"], centred(inputs[0])
+    groups = a.get("groups")
+    r = x if groups is None else x.reshape(len(x), groups, -1)
+    total = 0 if groups is None else r.sum(axis=-1, keepdims=True)
+    variance = r.shape[-1] * (r * r).sum(axis=-1, keepdims=True) - total * total
+    root = integer_sqrt(((variance >> 2 * a["row_shift"]) + a["epsilon"]) << 12)
+    deviation = (r.shape[-1] * r - total) >> a["row_shift"]
+    normal = ((deviation * ((1 << 40) // root) + (1 << 23)) >> 24).reshape(x.shape)
+    axis = -1 if groups is None else 1 - x.ndim
+    scale, offset = channels(t["scale"], axis), channels(t["offset"], axis)
+    return requantize(normal * scale + offset, 1, a["shift"], node["format"])
+
+
+def pool(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
+    """Take the largest value under a window, or the sum, its count in the multiplier."""
+    a, largest = node["attributes"], node["op"] == "max_pool2d"
+    fill = -(1 << 31) if largest else 0
+    x = np.pad(centred(inputs[0]), ((0, 0), (0, 0), *a["pads"]), constant_values=fill)
+    patches = windows(x, a["kernel"], a["stride"], a["dilation"])
+    reduced = patches.max(axis=(2, 3)) if largest else patches.sum(axis=(2, 3))
+    return requantize(reduced, t["multiplier"], t["shift"], node["format"])
+
+
+def largest(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
+    """Take the largest value over dimensions."""
+    a = node["attributes"]
+    result = centred(inputs[0]).max(axis=tuple(a["dims"]), keepdims=bool(a["keep"]))
+    return requantize(result, a["multiplier"], a["shift"], node["format"])
 
 
 def mean(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
@@ -247,7 +350,7 @@ def constant(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array
 
 
 def move(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
-    """Reshape, permute, slice, select or expand: codes pass unchanged."""
+    """Move codes, which pass unchanged; a pad adds the code of zero."""
     x, a, op = inputs[0][0], node["attributes"], node["op"]
     if op == "permute":
         return x.transpose(a["order"])
@@ -256,6 +359,10 @@ def move(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
     if op == "slice":
         part = slice(a["start"], a["stop"], a["step"])
         return x[(slice(None),) * a["dim"] + (part,)]
+    if op == "gather":
+        return np.take(x, a["indices"], axis=a["dim"])
+    if op == "pad":
+        return np.pad(x, a["pads"], constant_values=a["value"])
     sizes = [d if isinstance(d, int) else int(d[:-2]) * batch for d in node["shape"]]
     return x.reshape(sizes) if op == "reshape" else np.broadcast_to(x, sizes)
 
@@ -270,13 +377,21 @@ OPERATIONS = {
     "requantize": requantize_codes,
     "lookup": lookup,
     "hardswish": hardswish,
-    "shift_swish": shift_swish,
-    "softmax": softmax,
+    **dict.fromkeys(("shift_swish", "shift_gelu"), shift_swish),
+    **dict.fromkeys(("softmax", "codebook_softmax"), softmax),
+    "log_int_softmax": log_int_softmax,
+    "shiftmax": shiftmax,
     "layer_norm": layer_norm,
+    "layer_norm_8bit": layer_norm_8bit,
+    "divide": divide,
+    "log2_divide": log2_divide,
+    **dict.fromkeys(("group_norm", "rms_norm"), group_norm),
+    **dict.fromkeys(("max_pool2d", "avg_pool2d"), pool),
+    "max": largest,
     "mean": mean,
     "concat": concat,
     "constant": constant,
-    **dict.fromkeys(("reshape", "permute", "slice", "select", "expand"), move),
+    **dict.fromkeys(("reshape", "permute", "slice", "select", "expand", "gather", "pad"), move),
 }
 
 

@@ -11,9 +11,12 @@ from codesign.graph.execute import compute, last_uses, move
 from codesign.graph.ir import LAYER_OPERATIONS, SHAPE_OPERATIONS, Graph, Node
 from codesign.numerics.activation import ACTIVATIONS
 from codesign.numerics.fixed_point import Format
-from codesign.numerics.weights import SCHEMES
+from codesign.numerics.weights import WeightScheme, scheme_of
+from codesign.numerics.weights.interval import Interval
+from codesign.quantize.channels import moved_format
 from codesign.quantize.plan import arrange, plan
 from codesign.quantize.recipe import Recipe
+from codesign.quantize.row_twins import quotient, row_twin
 from codesign.quantize.transforms import TRANSFORMS
 
 Visit = Callable[[Node, Tensor], None]
@@ -28,7 +31,10 @@ class QuantizedNetwork:
         layers: Layer name to number format.
         tensors: Trainable float parameters by name.
         formats: Node name to the format of its codes; filled by calibration.
-        weight_scales: Layer name to its scale per output channel; filled by calibration.
+        weight_scales: Layer name to its scale per output channel, as calibration chose it.
+        alphas: Layer name to its trainable interval in standard deviations, for the schemes that
+            learn it; `weight_scale` has the scale it stands for.
+        schemes: Layer name to its scheme, fitted to the layer's weights by calibration.
         recipe: How the network is quantised.
     """
 
@@ -37,6 +43,8 @@ class QuantizedNetwork:
     tensors: dict[str, Tensor]
     formats: dict[str, Format] = field(default_factory=dict)
     weight_scales: dict[str, Tensor] = field(default_factory=dict)
+    alphas: dict[str, Tensor] = field(default_factory=dict)
+    schemes: dict[str, WeightScheme] = field(default_factory=dict)
     recipe: Recipe = field(default_factory=Recipe)
 
     @classmethod
@@ -62,7 +70,7 @@ class QuantizedNetwork:
         graph = arrange(graph, design, recipe)
         for name in recipe.transforms if images is not None else ():
             assert images is not None
-            graph = TRANSFORMS.get(name).fit(graph, images)
+            graph = TRANSFORMS.get(name).fit(graph, images, design, recipe)
         tensors = {
             name: value.detach().clone().to(device).requires_grad_(value.is_floating_point())
             for name, value in graph.tensors.items()
@@ -72,6 +80,7 @@ class QuantizedNetwork:
 
     def __post_init__(self) -> None:
         self._nodes = self.graph.by_name
+        self._moved: dict[tuple[str, Format], Format] = {}
         self._last_uses = last_uses(self.graph.nodes)
 
     def forward(self, images: Tensor, visit: Visit | None = None) -> Tensor:
@@ -96,10 +105,19 @@ class QuantizedNetwork:
 
     def source_format(self, name: str) -> Format:
         """Return the format of the codes that arrive under a node's name."""
-        node = self._nodes[name]
+        node, moves = self._nodes[name], []
         while node.op in SHAPE_OPERATIONS:
+            moves.append(node)
             node = self._nodes[node.inputs[0]]
-        return self.formats[node.name]
+        fmt = self.formats[node.name]
+        if not fmt.shifts:
+            return fmt
+        if (name, fmt) not in self._moved:
+            moved = fmt
+            for move_ in reversed(moves):
+                moved = moved_format(move_, self._nodes[move_.inputs[0]].shape, moved)
+            self._moved[name, fmt] = moved
+        return self._moved[name, fmt]
 
     def raw(self, node: Node, inputs: list[Tensor], images: Tensor) -> Tensor:
         """Return a node's result before its own quantiser, weights and bias quantised."""
@@ -107,6 +125,8 @@ class QuantizedNetwork:
             return images
         if node.op == "requantize":
             return inputs[0]
+        if node.op == "divide":
+            return quotient(self, node, inputs)
         if node.op in SHAPE_OPERATIONS:
             return move(node, inputs[0], images.shape[0])
         parameters = {role: self.tensors[name] for role, name in node.parameters.items()}
@@ -116,15 +136,26 @@ class QuantizedNetwork:
                 parameters["bias"] = self.quantized_bias(node, parameters["bias"])
         return compute(node, inputs, parameters)
 
+    def scheme(self, name: str) -> WeightScheme:
+        """Return a layer's scheme, fitted if the layer is calibrated."""
+        return self.schemes.get(name) or scheme_of(self.layers[name])
+
+    def weight_scale(self, name: str) -> Tensor:
+        """Return a layer's scale per output channel as it is now, differentiable where learned."""
+        if name not in self.alphas:
+            return self.weight_scales[name]
+        scheme, weight = self.scheme(name), self.tensors[self._nodes[name].parameters["weight"]]
+        assert isinstance(scheme, Interval)
+        return scheme.scale_of(self.alphas[name], weight, self.layers[name].weight_bits)
+
     def quantized_weight(self, node: Node, weight: Tensor) -> Tensor:
         """Return the values of a layer's integer weights, differentiable."""
-        layer = self.layers[node.name]
-        scheme = SCHEMES.get(layer.weight_scheme)
-        return scheme.twin(weight, self.weight_scales[node.name], layer.weight_bits)
+        scale, bits = self.weight_scale(node.name), self.layers[node.name].weight_bits
+        return self.scheme(node.name).twin(weight, scale, bits)
 
     def quantized_bias(self, node: Node, bias: Tensor) -> Tensor:
         """Return a layer's bias in whole steps of its accumulator, differentiable."""
-        step = self.weight_scales[node.name] * self.source_format(node.inputs[0]).scale
+        step = self.weight_scale(node.name).detach() * self.source_format(node.inputs[0]).scale
         return bias + (torch.floor(bias.detach() / step + 0.5) * step - bias.detach())
 
     def _twin(self, node: Node, inputs: list[Tensor], images: Tensor) -> Tensor:
@@ -135,4 +166,5 @@ class QuantizedNetwork:
         result = self.raw(node, inputs, images)
         if node.op in SHAPE_OPERATIONS or "fused" in node.attributes:
             return result
-        return self.formats[node.name].fake_quantize(result)
+        rows = row_twin(self, node, inputs)
+        return self.formats[node.name].fake_quantize(result) if rows is None else rows

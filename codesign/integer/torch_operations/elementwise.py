@@ -74,7 +74,7 @@ def _lookup(node: IntegerNode, t: Mapping[str, Tensor], sources: Sequence[Format
     return by_table(t["table"], sources[0])
 
 
-@prepares("hardswish", "shift_swish")
+@prepares("hardswish", "shift_swish", "shift_gelu")
 def _arithmetic(node: IntegerNode, t: Mapping[str, Tensor], sources: Sequence[Format]) -> Step:
     """Evaluate an arithmetic function once on every code: faster, and the same integers."""
     codes = torch.arange(sources[0].low, sources[0].high + 1)

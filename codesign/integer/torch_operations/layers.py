@@ -44,9 +44,10 @@ def _matmul(node: IntegerNode, t: Mapping[str, Tensor], sources: Sequence[Format
     left, right = sources
     finish = scalar_requantizer(node)
     step = left.magnitude * right.magnitude
+    proved = node.attributes.get("accumulator_bound", FLOAT32_LIMIT) < FLOAT32_LIMIT
 
     def matmul(x: Sequence[Tensor]) -> Tensor:
-        exact = x[0].shape[-1] * step < FLOAT32_LIMIT
+        exact = proved or x[0].shape[-1] * step < FLOAT32_LIMIT
         dtype = torch.float32 if exact else torch.float64
         return finish(torch.matmul(centred(x[0], left, dtype), centred(x[1], right, dtype)))
 

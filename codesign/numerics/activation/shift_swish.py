@@ -44,6 +44,8 @@ class ShiftSwish(Activation):
 
     operation = "shift_swish"
     hardware_function = "shift_swish"
+    slope = 1.0
+    """Factor of x inside the sigmoid."""
 
     def float(self, x: Tensor) -> Tensor:
         """Return SiLU, the function that Shift-Swish approximates."""
@@ -53,7 +55,7 @@ class ShiftSwish(Activation):
         """Return the unit of the exponent and the dyadic ratio to the target."""
         multiplier, shift = dyadic(source.scale / 2**SIGMOID_BITS / target.scale)
         return {
-            "unit": max(1, round(1.0 / source.scale)),
+            "unit": max(1, round(1.0 / (self.slope * source.scale))),
             "multiplier": int(multiplier[0]),
             "shift": int(shift[0]),
         }
