@@ -1,23 +1,21 @@
-"""Calibration: weight scales, then the format of every tensor of codes, in one pass."""
+"""Calibration: weight scales and the format of every tensor of codes, in one pass."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from codesign.graph.execute import run
 from codesign.graph.ir import LAYER_OPERATIONS, SHAPE_OPERATIONS, Graph, Node
-from codesign.numerics.activation import ACTIVATIONS
 from codesign.numerics.fixed_point import Format
-from codesign.numerics.softmax import probability_format
-from codesign.numerics.weights import SCHEMES
+from codesign.numerics.softmax import SOFTMAXES
+from codesign.quantize import weight_scales
+from codesign.quantize.formats import choose_format
 from codesign.quantize.network import QuantizedNetwork
-from codesign.quantize.observers import OBSERVERS
+from codesign.quantize.observers import rows, thinned
 
-LOGITS_HEADROOM = 4.0
-"""The logits' 16-bit codes reach to four times the largest calibrated logit."""
-INNER_HEADROOM = 1.25
-"""Other 16-bit codes, in front of an affine operation."""
+BATCH_IMAGES = 32
+"""Images a calibration batch has unless the settings say otherwise."""
 
 
 @torch.no_grad()
@@ -26,46 +24,51 @@ def calibrate(
     images: Tensor,
     *,
     layer_means: Mapping[str, Tensor] | None = None,
+    batch_size: int = BATCH_IMAGES,
 ) -> None:
-    """Choose the network's weight scales and formats from one batch of images.
+    """Choose the network's weight scales and formats from images, batch by batch.
 
     The nodes are visited in order and each sees inputs that are already quantised, so that a
     format fits the values the integer model will really have.
 
     Args:
         network: The network; its `weight_scales` and `formats` are filled in.
-        images: (batch, channels, height, width) float32.
+        images: (images, channels, height, width) float32.
         layer_means: The float model's mean output per channel of every layer
             (`mean_outputs`); if given, biases are corrected towards them.
+        batch_size: Images evaluated at once, and observed together.
     """
-    observe = OBSERVERS.get(network.recipe.observer)
-    for node in network.graph.layers:
-        _scale_weights(network, node)
-    values: dict[str, Tensor] = {}
+    batches = images.split(batch_size)
+    values: dict[str, list[Tensor]] = {}
     for node in network.graph.nodes:
-        inputs = [values[name] for name in node.inputs]
-        raw = network.raw(node, inputs, images)
+        inputs = [[values[name][i] for name in node.inputs] for i in range(len(batches))]
+        if node.op in LAYER_OPERATIONS:
+            weight_scales.choose(network, node, [x[0] for x in inputs])
+        raw = [network.raw(node, x, b) for x, b in zip(inputs, batches, strict=True)]
         if layer_means is not None and node.op in LAYER_OPERATIONS:
-            raw = _correct_bias(network, node, raw, layer_means[node.name])
+            _correct_bias(network, node, raw, layer_means[node.name])
         if node.op not in SHAPE_OPERATIONS and "fused" not in node.attributes:
-            headroom = LOGITS_HEADROOM if node is network.graph.output else INNER_HEADROOM
-            network.formats[node.name] = _format(node, raw, observe, headroom)
-        values[node.name] = _quantized(network, node, raw, inputs)
+            network.formats[node.name] = _format(network, node, raw)
+        for i, x in enumerate(inputs):
+            raw[i] = _quantized(network, node, raw[i], x, batches[i])
+        values[node.name] = raw
         for name in network._last_uses[node.name]:
             del values[name]
 
 
 @torch.no_grad()
-def mean_outputs(graph: Graph, images: Tensor) -> dict[str, Tensor]:
+def mean_outputs(graph: Graph, images: Tensor, batch_size: int = BATCH_IMAGES) -> dict[str, Tensor]:
     """Return the mean output per channel of every layer of a float graph."""
-    means: dict[str, Tensor] = {}
+    found: dict[str, list[Tensor]] = {}
 
     def keep(node: Node, result: Tensor) -> None:
         if node.op in LAYER_OPERATIONS:
-            means[node.name] = _channel_mean(node, result)
+            found.setdefault(node.name, []).append(_channel_mean(node, result))
 
-    run(graph, images, hook=keep)
-    return means
+    batches = images.split(batch_size)
+    for batch in batches:
+        run(graph, batch, hook=keep)
+    return {name: _weighted(means, batches) for name, means in found.items()}
 
 
 def _channel_mean(node: Node, result: Tensor) -> Tensor:
@@ -73,40 +76,39 @@ def _channel_mean(node: Node, result: Tensor) -> Tensor:
     return result.mean(dim=[d for d in range(result.dim()) if d != channel])
 
 
-def _scale_weights(network: QuantizedNetwork, node: Node) -> None:
-    layer = network.layers[node.name]
-    weight = network.tensors[node.parameters["weight"]]
-    scheme = SCHEMES.get(layer.weight_scheme)
-    network.weight_scales[node.name] = scheme.search_scale(weight, layer.weight_bits)
+def _weighted(means: Sequence[Tensor], batches: Sequence[Tensor]) -> Tensor:
+    """Return the mean over images of the batches' means."""
+    total = sum(mean * len(batch) for mean, batch in zip(means, batches, strict=True))
+    assert isinstance(total, Tensor)
+    return total / sum(len(batch) for batch in batches)
 
 
-def _correct_bias(network: QuantizedNetwork, node: Node, raw: Tensor, wanted: Tensor) -> Tensor:
+def _correct_bias(
+    network: QuantizedNetwork, node: Node, raw: Sequence[Tensor], wanted: Tensor
+) -> None:
     """Move a layer's bias so that its mean output per channel is the float model's."""
     if "bias" not in node.parameters:
-        return raw
-    shift = wanted - _channel_mean(node, raw)
+        return
+    shift = wanted - _weighted([_channel_mean(node, r) for r in raw], raw)
     network.tensors[node.parameters["bias"]].add_(shift)
-    return raw + (shift[:, None, None] if node.op == "conv2d" else shift)
+    for values in raw:
+        values.add_(shift[:, None, None] if node.op == "conv2d" else shift)
 
 
-def _format(node: Node, raw: Tensor, observe: object, headroom: float) -> Format:
-    bits = node.attributes["bits"]
+def _format(network: QuantizedNetwork, node: Node, raw: Sequence[Tensor]) -> Format:
     if node.op == "softmax":
-        return probability_format(bits)
-    if bits > 8:
-        peak = max(float(raw.abs().max()), 1e-6) * headroom
-        if node.op == "activation" and ACTIVATIONS.get(node.attributes["function"]).clips:
-            return Format(bits, peak / (2**bits - 1))  # clipping is at the smallest code
-        return Format(bits, peak / 2 ** (bits - 1), 0, signed=True)
-    return observe(raw, bits)  # type: ignore[operator]
+        kind, bits = SOFTMAXES.get(node.attributes["kind"]), node.attributes["bits"]
+        sample = [part for x in raw for part in (thinned(rows(x, None)), x.amax().reshape(1, 1))]
+        return kind.format(bits, torch.cat(sample, dim=1))
+    is_output = node is network.graph.output
+    return choose_format(node, raw, network.recipe, is_output=is_output)
 
 
-def _quantized(network: QuantizedNetwork, node: Node, raw: Tensor, inputs: list[Tensor]) -> Tensor:
+def _quantized(
+    network: QuantizedNetwork, node: Node, raw: Tensor, inputs: list[Tensor], images: Tensor
+) -> Tensor:
     if node.op in SHAPE_OPERATIONS or "fused" in node.attributes:
         return raw
-    target = network.formats[node.name]
-    if node.op == "activation":
-        function = ACTIVATIONS.get(node.attributes["function"])
-        if not function.clips:
-            return function.twin(inputs[0], network.source_format(node.inputs[0]), target)
-    return target.fake_quantize(raw)
+    if node.op == "activation" or "kind" in node.attributes:
+        return network._twin(node, inputs, images)
+    return network.formats[node.name].fake_quantize(raw)

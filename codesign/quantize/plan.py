@@ -13,22 +13,31 @@ from codesign.design import Design
 from codesign.errors import UserError
 from codesign.graph.ir import LAYER_OPERATIONS, SHAPE_OPERATIONS, Graph, Node
 from codesign.numerics.activation import ACTIVATIONS
+from codesign.numerics.division import DIVISIONS
+from codesign.numerics.softmax import SOFTMAXES
+from codesign.quantize.codes import with_codes
 from codesign.quantize.recipe import Recipe
+from codesign.quantize.recipe_check import check_recipe
 from codesign.quantize.transforms import TRANSFORMS
 
 STORED_BITS = 8
 LOGITS_BITS = 16
 INNER_BITS = 16
-"""Width in front of an affine operation, inside the output stage."""
-_FUSING = frozenset({"conv2d", "linear", "matmul", "add", "mul", "mean", "layer_norm", "affine"})
+"""Width in front of an affine operation, inside the output stage, and of a division."""
+_FUSING = frozenset(
+    {"conv2d", "linear", "matmul", "add", "mul", "mean", "layer_norm", "affine", "group_norm"}
+    | {"rms_norm", "avg_pool2d", "max_pool2d", "max"}
+)
 
 
 def arrange(graph: Graph, design: Design, recipe: Recipe) -> Graph:
     """Return the float graph with the design's functions and the transforms' neutral nodes.
 
     Raises:
-        UserError: The design's layers or activations are not those of the graph.
+        UserError: The design's layers or activations are not those of the graph, or the recipe
+            names something unknown.
     """
+    check_recipe(recipe)
     _check(graph, design)
     nodes = [_with_function(node, design.activation_functions) for node in graph.nodes]
     graph = replace(graph, nodes=tuple(nodes))
@@ -55,8 +64,12 @@ def plan(arranged: Graph, design: Design, recipe: Recipe) -> Graph:
                 narrow = _narrow(node, graph, layer.activation_bits)
                 planned.append(narrow)
                 node = replace(node, inputs=(narrow.name, *node.inputs[1:]))
+        if node.op == "divide" and (bits := DIVISIONS.get(node.attributes["kind"]).operand_bits):
+            narrows = [_narrow_operand(node, graph, bits, i) for i in (0, 1)]
+            planned += narrows
+            node = replace(node, inputs=tuple(narrow.name for narrow in narrows))
         planned.append(_with_bits(node, readers, design, graph))
-    return replace(graph, nodes=tuple(planned))
+    return with_codes(replace(graph, nodes=tuple(planned)), recipe)
 
 
 def _check(graph: Graph, design: Design) -> None:
@@ -89,6 +102,8 @@ def _with_kind(node: Node, recipe: Recipe) -> Node:
     }
     if node.op not in kinds:
         return node
+    if node.op == "softmax":
+        SOFTMAXES.get(recipe.softmax).check(recipe.attention_bits)
     extra = {"attention_bits": recipe.attention_bits} if node.op == "softmax" else {}
     return replace(node, attributes={**node.attributes, "kind": kinds[node.op], **extra})
 
@@ -109,6 +124,8 @@ def _widths(node: Node, readers: Mapping[str, list[Node]], design: Design) -> se
             widths |= _widths(reader, readers, design)
         elif reader.op in LAYER_OPERATIONS:
             widths.add(design.layer_formats[reader.name].activation_bits)
+        elif reader.op == "divide":
+            widths.add(INNER_BITS)
         else:
             widths.add(STORED_BITS)
     return widths
@@ -127,6 +144,18 @@ def _narrow(layer: Node, graph: Graph, bits: int) -> Node:
     return Node(name, "requantize", (source,), graph[source].shape, {"bits": bits})
 
 
+def _narrow_operand(division: Node, graph: Graph, bits: int, index: int) -> Node:
+    """Return the node that gives an operand of a division a format of its own."""
+    source = division.inputs[index]
+    name = f"{division.name}.{('numerator', 'denominator')[index]}"
+    return Node(name, "requantize", (source,), graph[source].shape, {"bits": bits})
+
+
+def _fuses(node: Node) -> bool:
+    """Return whether a node can round to another's codes; 8-bit multipliers have 8-bit results."""
+    return node.op in _FUSING and node.attributes.get("kind") != "fq_vit"
+
+
 def _with_bits(node: Node, readers: Mapping[str, list[Node]], design: Design, graph: Graph) -> Node:
     if node.op in SHAPE_OPERATIONS:
         return node
@@ -134,12 +163,12 @@ def _with_bits(node: Node, readers: Mapping[str, list[Node]], design: Design, gr
         return replace(node, attributes={**node.attributes, "bits": LOGITS_BITS})
     extra: dict[str, int | str] = {"bits": _stored_bits(node, readers, design)}
     reader = readers[node.name][0] if len(readers[node.name]) == 1 else None
-    if reader is not None and reader.op == "activation" and node.op in _FUSING:
+    if reader is not None and reader.op == "activation" and _fuses(node):
         if ACTIVATIONS.get(reader.attributes["function"]).clips:
             extra["fused"] = reader.name
         else:
             extra["bits"] = STORED_BITS
-    elif reader is not None and reader.op == "affine" and node.op in _FUSING | {"activation"}:
+    elif reader is not None and reader.op == "affine" and (_fuses(node) or node.op == "activation"):
         extra["bits"] = INNER_BITS
     if node.op == "softmax":
         extra["bits"] = node.attributes["attention_bits"]

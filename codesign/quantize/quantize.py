@@ -6,7 +6,7 @@ from torch import Tensor
 
 from codesign.design import Design
 from codesign.graph.ir import Graph
-from codesign.quantize.calibrate import calibrate
+from codesign.quantize.calibrate import BATCH_IMAGES, calibrate
 from codesign.quantize.network import QuantizedNetwork
 from codesign.quantize.recipe import Recipe
 
@@ -19,6 +19,7 @@ def quantize(
     *,
     layer_means: Mapping[str, Tensor] | None = None,
     device: str = "cpu",
+    batch_size: int = BATCH_IMAGES,
 ) -> QuantizedNetwork:
     """Return the calibrated network of a design, ready to lower or to distil.
 
@@ -29,7 +30,9 @@ def quantize(
         images: Calibration images, (batch, channels, height, width) float32.
         layer_means: `calibrate.mean_outputs` of the float network, for bias correction.
         device: Where to work.
+        batch_size: Images that calibration evaluates at once.
     """
     network = QuantizedNetwork.build(graph, design, device, recipe, images)
-    calibrate(network, images, layer_means=layer_means if recipe.bias_correction else None)
+    means = layer_means if recipe.bias_correction else None
+    calibrate(network, images, layer_means=means, batch_size=batch_size)
     return network

@@ -162,7 +162,7 @@ class _Bench:
             Teacher(graph, train, device),
             Teacher(graph, judge, device),
             images,
-            mean_outputs(graph, images),
+            mean_outputs(graph, images, settings.quantize.calibration_batch),
         )
 
     def evaluate(self, design: Design) -> Evaluation:
@@ -175,6 +175,7 @@ class _Bench:
                 self.images,
                 layer_means=self.layer_means,
                 device=self.device,
+                batch_size=self.settings.quantize.calibration_batch,
             )
         with clock("convert"):
             model = lower(network)

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from codesign.errors import RunError
 from codesign.graph.ir import SHAPE_OPERATIONS, Node
 from codesign.integer.model import IntegerNode
-from codesign.numerics.fixed_point import ACCUMULATOR_LIMIT, Format, dyadic
+from codesign.numerics.fixed_point import ACCUMULATOR_LIMIT, MAX_SHIFT, Format, dyadic
+from codesign.quantize.channels import moved_format
 from codesign.quantize.network import QuantizedNetwork
 
 Integers = dict[str, NDArray[np.integer[Any]]]
@@ -39,7 +40,9 @@ class Lowering:
     def convert(self, node: Node) -> None:
         """Add the integer node (or nodes) of one node of the planned graph."""
         if node.op in SHAPE_OPERATIONS:
-            self.add(node, self.format(node.inputs[0]), node.attributes, {}, op=node.op)
+            target = self.moved(node)
+            filled = {"value": zero_code(target)} if node.op == "pad" else {}
+            self.add(node, target, {**node.attributes, **filled}, {}, op=node.op)
             return
         try:
             _LOWERINGS[node.op](self, node)
@@ -57,6 +60,11 @@ class Lowering:
     def target(self, node: Node) -> Format:
         """Return the format a node rounds to: its own, or its fused activation's."""
         return self.network.formats[node.attributes.get("fused", node.name)]
+
+    def moved(self, node: Node) -> Format:
+        """Return the format of codes behind a shape operation: channels keep their factors."""
+        source = self.network.graph[node.inputs[0]]
+        return moved_format(node, source.shape, self.format(source.name))
 
     def add(
         self,
@@ -89,10 +97,28 @@ class Lowering:
             )
 
 
-def scalar(ratio: float) -> dict[str, int]:
-    """Return the multiplier and shift of a requantisation, as attributes."""
-    multiplier, shift = dyadic(ratio)
+def largest_shift(target: Format) -> int:
+    """Return how far a requantisation to a format may shift before its channels shift further."""
+    return MAX_SHIFT - max(target.shifts, default=0)
+
+
+def scalar(ratio: float, target: Format) -> dict[str, int]:
+    """Return the multiplier and shift of a requantisation to a format, as attributes."""
+    multiplier, shift = dyadic(ratio, largest_shift(target))
     return {"multiplier": int(multiplier[0]), "shift": int(shift[0])}
+
+
+def zero_code(fmt: Format) -> int:
+    """Return the code that stands for zero.
+
+    Raises:
+        ValueError: A codebook has none.
+    """
+    if not fmt.codebook:
+        return fmt.zero_point
+    if 0 not in fmt.codebook:
+        raise ValueError("padding codes that have none for zero")
+    return fmt.codebook.index(0)
 
 
 def narrowest(values: NDArray[np.int64]) -> NDArray[np.integer[Any]]:

@@ -3,12 +3,20 @@
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from codesign.graph.ir import Node, resolve
 from codesign.numerics.activation import ACTIVATIONS
 from codesign.numerics.affine import affine_constants
-from codesign.numerics.fixed_point import dyadic
-from codesign.quantize.lowerings.base import Integers, Lowering, lowers, narrowest, scalar
+from codesign.numerics.fixed_point import MULTIPLIER_BITS, dyadic
+from codesign.quantize.lowerings.base import (
+    Integers,
+    Lowering,
+    largest_shift,
+    lowers,
+    narrowest,
+    scalar,
+)
 
 
 @lowers("input")
@@ -27,22 +35,33 @@ def _constant(b: Lowering, node: Node) -> None:
 def _add(b: Lowering, node: Node) -> None:
     target = b.target(node)
     ratios = np.array([b.format(name).scale / target.scale for name in node.inputs])
-    shift = int(dyadic(ratios.max())[1][0])
-    multipliers = [int(m) for m in np.floor(np.ldexp(ratios, shift) + 0.5)]
+    multipliers, shift = _common_shift(ratios, largest_shift(target))
     b.add(node, target, {"multipliers": multipliers, "shift": shift}, {})
+
+
+def _common_shift(ratios: NDArray[np.float64], largest: int) -> tuple[list[int], int]:
+    """Return whole multipliers of 16 bits on one shift; powers of two are reduced to shifts."""
+    dyadic(ratios, largest)  # refuses what is out of range
+    shift = int(np.clip(MULTIPLIER_BITS - np.frexp(ratios.max())[1], 1, largest))
+    if np.floor(np.ldexp(ratios.max(), shift) + 0.5) >= 2**MULTIPLIER_BITS:
+        shift -= 1
+    multipliers = [int(m) for m in np.floor(np.ldexp(ratios, shift) + 0.5)]
+    while shift > 1 and not any(m % 2 for m in multipliers):
+        multipliers, shift = [m // 2 for m in multipliers], shift - 1
+    return multipliers, shift
 
 
 @lowers("mul")
 def _mul(b: Lowering, node: Node) -> None:
     left, right = (b.format(name) for name in node.inputs)
     target = b.target(node)
-    b.add(node, target, scalar(left.scale * right.scale / target.scale), {})
+    b.add(node, target, scalar(left.scale * right.scale / target.scale, target), {})
 
 
 @lowers("requantize")
 def _requantize(b: Lowering, node: Node) -> None:
     source, target = b.format(node.inputs[0]), b.target(node)
-    b.add(node, target, scalar(source.scale / target.scale), {})
+    b.add(node, target, scalar(source.scale / target.scale, target), {})
 
 
 @lowers("activation")
@@ -59,6 +78,13 @@ def _activation(b: Lowering, node: Node) -> None:
     b.add(node, target, function.constants(source, target), tensors, op=function.operation)
 
 
+@lowers("function")
+def _function(b: Lowering, node: Node) -> None:
+    source, target = b.format(node.inputs[0]), b.target(node)
+    table = ACTIVATIONS.get(node.attributes["function"]).table(source, target)
+    b.add(node, target, {}, {"table": narrowest(table.numpy())}, op="lookup")
+
+
 @lowers("mean")
 def _mean(b: Lowering, node: Node) -> None:
     source, target = b.format(node.inputs[0]), b.target(node)
@@ -67,7 +93,8 @@ def _mean(b: Lowering, node: Node) -> None:
     count = math.prod(shape[d] for d in dims)
     b.prove(node, count * source.magnitude)
     attributes = {"dims": dims, "keep": bool(node.attributes["keep"])}
-    b.add(node, target, {**attributes, **scalar(source.scale / count / target.scale)}, {})
+    ratio = source.scale * node.attributes.get("factor", 1.0) / count / target.scale
+    b.add(node, target, {**attributes, **scalar(ratio, target)}, {})
 
 
 @lowers("concat")
@@ -79,7 +106,7 @@ def _concat(b: Lowering, node: Node) -> None:
         source = b.format(name)
         if source != target:
             part = Node(f"{node.name}.{index}", "requantize", (name,), b.network.graph[name].shape)
-            b.add(part, target, scalar(source.scale / target.scale), {})
+            b.add(part, target, scalar(source.scale / target.scale, target), {})
             name = part.name
         joined.append(name)
     b.add(node, target, {"dim": node.attributes["dim"]}, {}, inputs=tuple(joined))

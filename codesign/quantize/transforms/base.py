@@ -4,7 +4,9 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor
 
+from codesign.design import Design
 from codesign.graph.ir import Graph
+from codesign.quantize.recipe import Recipe
 from codesign.registry import Registry
 
 
@@ -25,12 +27,14 @@ class Transform(ABC):
         return graph
 
     @abstractmethod
-    def fit(self, graph: Graph, images: Tensor) -> Graph:
+    def fit(self, graph: Graph, images: Tensor, design: Design, recipe: Recipe) -> Graph:
         """Return the rewritten graph with tensors fitted to images; its float function is kept.
 
         Args:
             graph: What `rewrite` returned, perhaps rewritten by later transforms too.
-            images: (batch, channels, height, width) float32.
+            images: (images, channels, height, width) float32.
+            design: The number formats that the values are to suit.
+            recipe: How the network will be quantised.
         """
 
 
