@@ -1,15 +1,17 @@
 """Capture a timm model once, as a Graph, through torch.export with a dynamic batch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from codesign.errors import UserError
 from codesign.graph import aten
-from codesign.graph.fold import fold_batch_norm, remove_dead_nodes
-from codesign.graph.ir import Dim, Graph, Node, unique
+from codesign.graph.aten.base import Constant, is_in_place
+from codesign.graph.constants import fetch, fold, size_at
+from codesign.graph.fold import fold_affine, fold_batch_norm, remove_dead_nodes
+from codesign.graph.ir import SHAPE_OPERATIONS, Dim, Graph, Node, Shape, unique
 
 
 def capture(model: nn.Module, input_shape: tuple[int, int, int], name: str) -> Graph:
@@ -32,36 +34,55 @@ def capture(model: nn.Module, input_shape: tuple[int, int, int], name: str) -> G
         reason = str(error).strip().split("\n")[0]
         raise UserError(f"model '{name}' cannot be captured by torch.export: {reason}") from error
     module = program.module()
-    converter = Converter(module, name)
-    for node in module.graph.nodes:
-        converter.convert(node)
-    return remove_dead_nodes(fold_batch_norm(converter.graph()))
+    converter = Converter(name)
+    with torch.no_grad():
+        converter.convert_all(module)
+    return remove_dead_nodes(fold_affine(fold_batch_norm(remove_dead_nodes(converter.graph()))))
 
 
 class Converter:
     """Turns the nodes of an exported module into nodes of our Graph, one by one."""
 
-    def __init__(self, module: fx.GraphModule, name: str) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self.state: Mapping[str, torch.Tensor] = {
-            **dict(module.named_buffers()),
-            **dict(module.named_parameters()),
-        }
+        self.state: dict[str, Tensor] = {}
         self.nodes: dict[str, Node] = {}
         self.value: dict[fx.Node, Any] = {}
         self.symbol: Any = None
+        self._place: dict[fx.Node, int] = {}
+
+    def convert_all(self, module: fx.GraphModule, inputs: Sequence[Any] | None = None) -> Any:
+        """Convert a module's nodes; return the values of its outputs.
+
+        Args:
+            module: The exported module, or a part of it with a graph of its own.
+            inputs: Values of the part's placeholders; None for the whole.
+        """
+        given = iter(inputs or ())
+        for node in module.graph.nodes:
+            self._place[node] = len(self._place)
+            if node.op == "placeholder" and inputs is not None:
+                self.value[node] = next(given)
+            elif node.op == "get_attr":
+                self.value[node] = self._attribute(module, str(node.target))
+            elif node.op == "output" and inputs is not None:
+                return [self.value[item] for item in cast(Sequence[fx.Node], node.args[0])]
+            else:
+                self.convert(node)
+        return None
 
     def convert(self, node: fx.Node) -> None:
         """Add what one exported node stands for."""
         if node.op == "placeholder":
             self.symbol = node.meta["val"].shape[0].node.expr
             self.value[node] = self.add("input", "input", (), node)
-        elif node.op == "get_attr":
-            self.value[node] = aten.Parameter(str(node.target))
         elif node.op == "output":
             self._output(node)
-        elif node.op == "call_function" and _is_tensor_work(node):
-            self.value[node] = aten.convert(self, node)
+        elif node.op == "call_function" and self._matters(node):
+            folded = fold(self, node)
+            self.value[node] = aten.convert(self, node) if folded is None else folded
+            if is_in_place(node):
+                self._changed(node)
 
     def add(
         self,
@@ -70,7 +91,7 @@ class Converter:
         inputs: tuple[str, ...],
         node: fx.Node,
         *,
-        shape: tuple[Dim, ...] | None = None,
+        shape: Shape | None = None,
         attributes: Mapping[str, Any] | None = None,
         parameters: Mapping[str, str] | None = None,
     ) -> str:
@@ -80,22 +101,68 @@ class Converter:
         self.nodes[name] = Node(name, op, inputs, shape, attributes or {}, parameters or {})
         return name
 
-    def operand(self, value: Any, node: fx.Node) -> str:
-        """Return the node name of an operand, making a constant node of a parameter."""
-        found = self.value[value]
-        if isinstance(found, aten.Parameter):
-            tensor = self.state[found.name]
-            return self.add(
-                f"{found.name}.constant",
-                "constant",
-                (),
-                node,
-                shape=tuple(tensor.shape),
-                parameters={"value": found.name},
-            )
-        return str(found)
+    def tensor(self, name: str, value: Tensor) -> str:
+        """File a tensor of the graph and return its (unique) name."""
+        known = self.state.get(name)
+        if known is None or _view(known) != _view(value):
+            name = unique(name, self.state)
+        self.state[name] = value
+        return name
 
-    def shape(self, node: fx.Node) -> tuple[Dim, ...]:
+    def parameter(self, constant: Constant, node: fx.Node, role: str) -> str:
+        """Return the tensor name of a constant that is a layer's parameter.
+
+        Raises:
+            UserError: The constant grows with the batch.
+        """
+        if constant.value is not constant.twice:
+            raise self.unsupported(node, f"a {role} that depends on the batch")
+        name = constant.name or f"{self.path(node)}.{role}".lstrip(".")
+        return self.tensor(name, constant.value.float())
+
+    def constant(self, value: Any) -> Constant | None:
+        """Return an operand's constant, None if it is an activation."""
+        found = self.value.get(value) if isinstance(value, fx.Node) else value
+        return found if isinstance(found, Constant) else None
+
+    def operand(self, value: Any, node: fx.Node) -> str:
+        """Return the node name of an operand, making a constant node of a constant."""
+        found = self.value[value] if isinstance(value, fx.Node) else value
+        if isinstance(found, Constant):
+            return self.constant_node(found, node)
+        if not isinstance(found, str):
+            raise self.unsupported(node, "an operand that is no tensor")
+        return found
+
+    def constant_node(self, constant: Constant, node: fx.Node) -> str:
+        """Add a node that holds a constant, expanded over the batch where it grows with it."""
+        tensor = constant.value.float()
+        base = constant.name or f"{self.path(node)}.value".lstrip(".")
+        name = self.tensor(base, tensor)
+        shape = tuple(tensor.shape)
+        held = self.add(
+            f"{base}.constant", "constant", (), node, shape=shape, parameters={"value": name}
+        )
+        if constant.value is constant.twice or shape == tuple(constant.twice.shape):
+            return held
+        return self._over_batch(held, constant, node)
+
+    def _over_batch(self, held: str, constant: Constant, node: fx.Node) -> str:
+        one, two = constant.value, constant.twice
+        axes = [d for d in range(one.dim()) if two.shape[d] != one.shape[d]]
+        repeats = [2 if d in axes else 1 for d in range(one.dim())]
+        if len(axes) != 1 or not torch.equal(one.repeat(repeats), two):
+            raise self.unsupported(node, "a constant that depends on the batch")
+        axis, shape = axes[0], list(one.shape)
+        grown = (*shape[:axis], f"{shape[axis]}*B", *shape[axis + 1 :])
+        if shape[axis] == 1:
+            return self.add(f"{held}.expand", "expand", (held,), node, shape=grown)
+        split, wide = [*shape[:axis], 1, *shape[axis:]], [*shape[:axis], "1*B", *shape[axis:]]
+        held = self.add(f"{held}.reshape", "reshape", (held,), node, shape=tuple(split))
+        held = self.add(f"{held}.expand", "expand", (held,), node, shape=tuple(wide))
+        return self.add(f"{held}.reshape", "reshape", (held,), node, shape=grown)
+
+    def shape(self, node: fx.Node) -> Shape:
         """Return the shape of an exported node's result."""
         return tuple(self.dim(size, node) for size in node.meta["val"].shape)
 
@@ -107,11 +174,12 @@ class Converter:
         """
         if isinstance(size, int):
             return size
-        expression = size.node.expr
-        factor = expression.subs(self.symbol, 1)
-        if expression != factor * self.symbol:
-            raise self.unsupported(node, f"a size {expression} that is no multiple of the batch")
-        return f"{int(factor)}*B"
+        one, two, three = (int(size_at(size, self.symbol, b)) for b in (1, 2, 3))
+        if one == two == three:
+            return one
+        if (two, three) != (2 * one, 3 * one):
+            raise self.unsupported(node, f"a size {size} that is no multiple of the batch")
+        return f"{one}*B"
 
     def path(self, node: fx.Node) -> str:
         """Return the timm module path a node belongs to."""
@@ -134,19 +202,48 @@ class Converter:
         }
         return Graph(self.name, tuple(self.nodes.values()), tensors)
 
+    def _attribute(self, module: fx.GraphModule, name: str) -> Any:
+        value = fetch(module, name)
+        return Constant(value, value, name) if isinstance(value, Tensor) else value
+
+    def _matters(self, node: fx.Node) -> bool:
+        """Whether a node computes tensors (not sizes) and somebody reads the result."""
+        if not node.users and not is_in_place(node):
+            return False
+        value = node.meta.get("val")
+        if isinstance(value, list | tuple):
+            return any(isinstance(item, Tensor) for item in value)
+        return isinstance(value, Tensor)
+
+    def _changed(self, node: fx.Node) -> None:
+        """Let all later readers of a tensor changed in place see the new values.
+
+        Raises:
+            UserError: The tensor is part of another one that is read later.
+        """
+        changed, new = self.value[cast(fx.Node, node.args[0])], self.value[node]
+        if isinstance(changed, Constant) or not isinstance(changed, str):
+            return  # constants are computed in place
+        viewed: set[Any] = set()
+        name = changed
+        while self.nodes[name].op in SHAPE_OPERATIONS:
+            name = self.nodes[name].inputs[0]
+            viewed.add(name)
+        for other, value in list(self.value.items()):
+            late = any(self._place.get(user, 1 << 60) > self._place[node] for user in other.users)
+            if value == changed:
+                self.value[other] = new
+            elif isinstance(value, str) and value in viewed and late:
+                raise self.unsupported(node, "a part changed in place")
+
     def _output(self, node: fx.Node) -> None:
         results = node.args[0]
         if not isinstance(results, list | tuple) or len(results) != 1:
             raise UserError(f"model '{self.name}' does not return one tensor of logits.")
-        name = self.value[cast(fx.Node, results[0])]
+        name = self.operand(cast(fx.Node, results[0]), node)
         self.nodes[name] = self.nodes.pop(name)
 
 
-def _is_tensor_work(node: fx.Node) -> bool:
-    """Whether a node computes tensors (not sizes) and somebody reads the result."""
-    if not node.users:
-        return False
-    value = node.meta.get("val")
-    if isinstance(value, list | tuple):
-        return any(isinstance(item, torch.Tensor) for item in value)
-    return isinstance(value, torch.Tensor)
+def _view(tensor: Tensor) -> tuple[Any, ...]:
+    """Return what tells whether two tensors are the same elements in the same places."""
+    return tensor.data_ptr(), tensor.shape, tensor.stride()

@@ -63,6 +63,11 @@ def move(node: Node, x: Tensor, batch: int) -> Tensor:
     if node.op == "slice":
         indices = (slice(None),) * a["dim"] + (slice(a["start"], a["stop"], a["step"]),)
         return x[indices]
+    if node.op == "gather":
+        return x.index_select(a["dim"], torch.tensor(a["indices"], device=x.device))
+    if node.op == "pad":
+        flat = [width for pair in reversed(a["pads"]) for width in pair]
+        return F.pad(x, flat, value=a["value"])
     sizes = resolve(node.shape, batch)
     return x.reshape(sizes) if node.op == "reshape" else x.expand(sizes)
 
@@ -94,6 +99,38 @@ def _affine(node: Node, x: Tensor, p: Parameters) -> Tensor:
     return x * p["scale"].reshape(-1, *ones) + p["offset"].reshape(-1, *ones)
 
 
+def _group_norm(node: Node, x: Tensor, p: Parameters) -> Tensor:
+    a = node.attributes
+    return F.group_norm(x, a["groups"], p.get("weight"), p.get("bias"), a["epsilon"])
+
+
+def _rms_norm(node: Node, x: Tensor, p: Parameters) -> Tensor:
+    a = node.attributes
+    root = torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + a["epsilon"])
+    return x * root * a["factor"] * p.get("weight", torch.ones((), device=x.device))
+
+
+def _divide(node: Node, x: Sequence[Tensor], p: Parameters) -> Tensor:
+    return x[0] / (x[1] + node.attributes["epsilon"])
+
+
+def _max_pool2d(node: Node, x: Tensor, p: Parameters) -> Tensor:
+    a = node.attributes
+    geometry = (a["kernel"], a["stride"], a["padding"], a["dilation"], a["ceil"])
+    return F.max_pool2d(x, *geometry)
+
+
+def _avg_pool2d(node: Node, x: Tensor, p: Parameters) -> Tensor:
+    a = node.attributes
+    geometry = (a["kernel"], a["stride"], a["padding"], a["ceil"], a["count_padding"])
+    return F.avg_pool2d(x, *geometry)
+
+
+def _mean(node: Node, x: Tensor, p: Parameters) -> Tensor:
+    a = node.attributes
+    return x.mean(a["dims"], keepdim=a["keep"]) * a.get("factor", 1.0)
+
+
 def _matmul(node: Node, x: Sequence[Tensor], p: Parameters) -> Tensor:
     return torch.matmul(x[0], x[1]) * node.attributes["factor"]
 
@@ -106,10 +143,17 @@ _COMPUTE: dict[str, Callable[[Node, Sequence[Tensor], Parameters], Tensor]] = {
     "matmul": _matmul,
     "softmax": lambda node, x, p: torch.softmax(x[0], dim=-1),
     "activation": lambda node, x, p: ACTIVATIONS.get(node.attributes["function"]).float(x[0]),
+    "function": lambda node, x, p: ACTIVATIONS.get(node.attributes["function"]).float(x[0]),
     "affine": lambda node, x, p: _affine(node, x[0], p),
     "add": lambda node, x, p: x[0] + x[1],
     "mul": lambda node, x, p: x[0] * x[1],
     "concat": lambda node, x, p: torch.cat(list(x), dim=node.attributes["dim"]),
-    "mean": lambda node, x, p: x[0].mean(node.attributes["dims"], keepdim=node.attributes["keep"]),
+    "group_norm": lambda node, x, p: _group_norm(node, x[0], p),
+    "rms_norm": lambda node, x, p: _rms_norm(node, x[0], p),
+    "divide": _divide,
+    "max_pool2d": lambda node, x, p: _max_pool2d(node, x[0], p),
+    "avg_pool2d": lambda node, x, p: _avg_pool2d(node, x[0], p),
+    "max": lambda node, x, p: x[0].amax(node.attributes["dims"], keepdim=node.attributes["keep"]),
+    "mean": lambda node, x, p: _mean(node, x[0], p),
     "constant": lambda node, x, p: p["value"],
 }

@@ -14,8 +14,9 @@ import torch
 Dim = int | str
 Shape = tuple[Dim, ...]
 
-SHAPE_OPERATIONS = frozenset({"reshape", "permute", "slice", "select", "expand"})
-"""Operations that move values without computing: codes pass through them unchanged."""
+SHAPE_OPERATIONS = frozenset({"reshape", "permute", "slice", "select", "expand", "gather", "pad"})
+"""Operations that move values without computing: codes pass through them unchanged. A pad adds the
+code of zero."""
 
 LAYER_OPERATIONS = frozenset({"conv2d", "linear"})
 """Operations with weights: the layers whose number formats are searched."""

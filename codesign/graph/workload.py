@@ -1,18 +1,24 @@
 """From a graph and a design to the Workload that the cost models price."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from codesign.design import Design, LayerFormat
 from codesign.graph.ir import LAYER_OPERATIONS, SHAPE_OPERATIONS, Graph, Node, elements, resolve
 from codesign.graph.outline import layer_kind
 from codesign.numerics.activation import ACTIVATIONS
+from codesign.numerics.division import DIVISIONS
+from codesign.numerics.layer_norm import LAYER_NORMS
+from codesign.numerics.softmax import SOFTMAXES
+from codesign.numerics.weights import scheme_of
 from codesign.quantize.plan import arrange, plan
 from codesign.quantize.recipe import Recipe
+from codesign.registry import Registry
 from costmodels.workload import MatrixLayer, VectorOperation, Workload
 
 _MULTIPLIER_BITS, _SHIFT_BITS, _BIAS_BITS = 16, 6, 32
-_EXPONENTIAL_BITS = 15
 _FROM_ARRAY = frozenset({"conv2d", "linear", "matmul"})
 
 
@@ -45,10 +51,7 @@ class _Extraction:
 
     def bits(self, name: str) -> int:
         """Return the width of the codes that arrive under a name."""
-        node = self.nodes[name]
-        while node.op in SHAPE_OPERATIONS:
-            node = self.nodes[node.inputs[0]]
-        return self.written_bits(node)
+        return self.written_bits(self.computing(name))
 
     def written_bits(self, node: Node) -> int:
         """Return the width of the codes a node writes (its fused activation's, if any)."""
@@ -86,9 +89,11 @@ class _Extraction:
     def layer(self, node: Node) -> MatrixLayer:
         """Return the matrix layer of a convolution or linear."""
         layer = self.formats[node.name]
+        scheme = scheme_of(layer).hardware
         weight = self.graph.tensors[node.parameters["weight"]]
         outputs = weight.shape[0]
         per_channel = _BIAS_BITS + _MULTIPLIER_BITS + _SHIFT_BITS
+        per_channel += scheme == "mixed"  # a bit that says which kind the channel is
         self.parameter_bits += weight.numel() * layer.weight_bits + outputs * per_channel
         groups = int(node.attributes.get("groups", 1))
         return MatrixLayer(
@@ -99,7 +104,7 @@ class _Extraction:
             n=outputs // groups,
             repeats=groups,
             weight_bits=layer.weight_bits,
-            weight_scheme=layer.weight_scheme,
+            weight_scheme=scheme,
             activation_bits=layer.activation_bits,
             output_bits=self.stored_bits(node),
             input_elements=elements(self.nodes[node.inputs[0]].shape),
@@ -107,6 +112,7 @@ class _Extraction:
             weight_elements=weight.numel(),
             in_channels=weight.shape[1] * groups,
             out_channels=outputs,
+            log2_share=(layer.weight_option or 0.0) if scheme == "mixed" else 0.0,
             **self.geometry(node),
         )
 
@@ -126,8 +132,30 @@ class _Extraction:
             "stride_width": a["stride"][1],
         }
 
+    def computing(self, name: str) -> Node:
+        """Return the node whose codes arrive under a name."""
+        node = self.nodes[name]
+        while node.op in SHAPE_OPERATIONS:
+            node = self.nodes[node.inputs[0]]
+        return node
+
+    def log2_width(self, name: str) -> int | None:
+        """Return the width of the log2 weights that a softmax's codes are, or None."""
+        node = self.computing(name)
+        if node.op != "softmax":
+            return None
+        return SOFTMAXES.get(node.attributes["kind"]).log2_width(node.attributes["bits"])
+
     def product(self, node: Node) -> MatrixLayer:
-        """Return the matrix layer of a product of two activations."""
+        """Return the matrix layer of a product of two activations.
+
+        Where one operand is made of powers of two the product is a shift, and that operand takes
+        the weights' place: P V is then seen as its transpose, V^T P^T.
+        """
+        for name, other in (node.inputs[::-1], node.inputs):
+            width = self.log2_width(name)
+            if width is not None:
+                return self._shifts(node, other, name, width)
         left, right = (resolve(self.nodes[name].shape, 1) for name in node.inputs)
         m, k, n = left[-2], left[-1], right[-1]
         return MatrixLayer(
@@ -146,18 +174,47 @@ class _Extraction:
             weight_elements=elements(self.nodes[node.inputs[1]].shape),
         )
 
+    def _shifts(self, node: Node, values: str, powers: str, width: int) -> MatrixLayer:
+        """Return the product of activations and powers of two, which are sign and exponent."""
+        k = resolve(self.nodes[node.inputs[0]].shape, 1)[-1]
+        m, n = resolve(node.shape, 1)[-2:]
+        count = elements(node.shape) // (m * n)
+        m, n = (n, m) if values == node.inputs[1] else (m, n)
+        return MatrixLayer(
+            name=node.name,
+            kind="matmul",
+            m=m,
+            k=k,
+            n=n,
+            repeats=count,
+            weight_bits=width,
+            weight_scheme="log2",
+            activation_bits=self.bits(values),
+            output_bits=self.stored_bits(node),
+            input_elements=elements(self.nodes[values].shape),
+            output_elements=elements(node.shape),
+            weight_elements=elements(self.nodes[powers].shape),
+        )
+
     def vector(self, node: Node) -> VectorOperation:
         """Return the work of the vector unit for a node that is no matrix layer."""
         source = self.nodes[node.inputs[0]]
         input_bits = max(self.bits(name) for name in node.inputs)
         count, row = elements(node.shape), 1
-        if node.op in ("softmax", "layer_norm"):
+        if node.op in ("softmax", "layer_norm", "rms_norm"):
             row = resolve(node.shape, 1)[-1]
-        elif node.op == "mean":
+        elif node.op == "group_norm":
+            row = count // node.attributes["groups"] // resolve(node.shape, 1)[0]
+        elif node.op in ("max_pool2d", "avg_pool2d"):
+            row = math.prod(node.attributes["kernel"])
+            count *= row
+        elif node.op in ("mean", "max"):
             row = elements(source.shape) // count
             count = elements(source.shape)
         self.parameter_bits += _CONSTANT_BITS[node.op](self, node, input_bits)
         function = _FUNCTIONS.get(node.op, node.op)
+        if node.op in _KINDS:
+            function = _KINDS[node.op].get(node.attributes["kind"]).hardware_function
         fused = None
         if node.op == "activation":
             function = ACTIVATIONS.get(node.attributes["function"]).hardware_function
@@ -178,23 +235,49 @@ def _activation_bits(e: _Extraction, node: Node, input_bits: int) -> int:
 
 
 def _softmax_bits(e: _Extraction, node: Node, input_bits: int) -> int:
-    return int(2**input_bits * _EXPONENTIAL_BITS)
+    kind = SOFTMAXES.get(node.attributes["kind"])
+    return kind.constant_bits(input_bits, node.attributes["bits"])
 
 
 def _norm_bits(e: _Extraction, node: Node, input_bits: int) -> int:
-    return resolve(node.shape, 1)[-1] * (_MULTIPLIER_BITS + _BIAS_BITS) + _SHIFT_BITS
+    return LAYER_NORMS.get(node.attributes["kind"]).constant_bits(resolve(node.shape, 1)[-1])
+
+
+def _channel_norm_bits(e: _Extraction, node: Node, input_bits: int) -> int:
+    channels = [e.graph.tensors[name].numel() for name in node.parameters.values()]
+    return max(channels, default=1) * (_MULTIPLIER_BITS + _BIAS_BITS) + _SHIFT_BITS
+
+
+def _table_bits(e: _Extraction, node: Node, input_bits: int) -> int:
+    return int(2**input_bits * node.attributes["bits"])
 
 
 def _affine_bits(e: _Extraction, node: Node, input_bits: int) -> int:
-    channels = resolve(node.shape, 1)[node.attributes["axis"]]
+    channels = e.graph.tensors[node.parameters["scale"]].numel()
     return channels * (_MULTIPLIER_BITS + _BIAS_BITS + _SHIFT_BITS)
 
 
-_FUNCTIONS = {"mean": "pool", "affine": "rescale"}
+_FUNCTIONS = {
+    "mean": "pool",
+    "avg_pool2d": "pool",
+    "max_pool2d": "max_pool",
+    "max": "max_pool",
+    "affine": "rescale",
+    "group_norm": "layer_norm",
+    "function": "table",
+}
+_KINDS: dict[str, Registry[Any]] = {
+    "softmax": SOFTMAXES,
+    "layer_norm": LAYER_NORMS,
+    "divide": DIVISIONS,
+}
 _CONSTANT_BITS: dict[str, Callable[[_Extraction, Node, int], int]] = {
     "activation": _activation_bits,
     "softmax": _softmax_bits,
     "layer_norm": _norm_bits,
     "affine": _affine_bits,
-    **dict.fromkeys(("add", "mul", "concat", "mean", "requantize"), _scalar_bits),
+    "function": _table_bits,
+    **dict.fromkeys(("group_norm", "rms_norm"), _channel_norm_bits),
+    **dict.fromkeys(("add", "mul", "concat", "mean", "requantize", "divide"), _scalar_bits),
+    **dict.fromkeys(("max_pool2d", "avg_pool2d", "max", "divide"), _scalar_bits),
 }

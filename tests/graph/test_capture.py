@@ -110,9 +110,12 @@ def test_unsupported_operations_name_operation_node_and_layer():
         capture(Net(Sorting()), (3, 8, 8), "net")
 
 
-def test_batch_norm_that_shares_its_layer_is_refused():
-    with pytest.raises(UserError, match="does not follow a layer of its own"):
-        capture(Net(Forking()), (3, 8, 8), "net")
+def test_batch_norm_that_shares_its_layer_becomes_an_affine_operation():
+    net = randomise(Net(Forking()))
+    graph = capture(net, (3, 8, 8), "net")
+    assert [n.op for n in graph.nodes].count("affine") == 1
+    x = random_images(3, 8)
+    torch.testing.assert_close(run(graph, x), net(x), atol=1e-5, rtol=1e-5)
 
 
 def test_models_torch_cannot_export_are_user_errors():

@@ -20,6 +20,11 @@ TRUTH = {
     "hardsigmoid": lambda x: min(max(x / 6 + 0.5, 0), 1),
     "tanh": math.tanh,
     "relu6": lambda x: min(max(x, 0.0), 6.0),
+    "leaky_relu": lambda x: x if x > 0 else 0.01 * x,
+    "elu": lambda x: x if x > 0 else math.expm1(x),
+    "selu": lambda x: 1.0507009873554805 * (x if x > 0 else 1.6732632423543772 * math.expm1(x)),
+    "softplus": lambda x: math.log1p(math.exp(x)),
+    "mish": lambda x: x * math.tanh(math.log1p(math.exp(x))),
 }
 # Real error beyond the rounding of a code: shift_swish approximates, hardswish rounds 3 to a code.
 APPROXIMATION = {"shift_swish": 0.08, "hardswish": 0.5}

@@ -1,12 +1,13 @@
 """What an activation function is: its float form, its integer form, and its twin."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from codesign.errors import UserError
 from codesign.numerics.fixed_point import Format
 from codesign.registry import Registry
 
@@ -74,7 +75,51 @@ class TableActivation(Activation):
         return target.quantize(values).to(torch.int64)
 
 
-ACTIVATIONS: Registry[Activation] = Registry("activation function")
+class ActivationRegistry(Registry[Activation]):
+    """Activation functions by name; with numbers behind it, a name stands for one of a family.
+
+    "leaky_relu(0.2)" is the leaky ReLU with slope 0.2 for negative numbers. Elementary functions of
+    captured networks ("exp", "clamp(0,1)") are found too, but are no choices of their own.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("activation function")
+        self._families: dict[str, Callable[..., Activation]] = {}
+        self._made: set[str] = set()
+
+    def family(self, name: str) -> Callable[[Callable[..., Activation]], Callable[..., Activation]]:
+        """Return a decorator that files what makes a function from the numbers behind a name."""
+
+        def decorate(make: Callable[..., Activation]) -> Callable[..., Activation]:
+            self._families[name] = make
+            return make
+
+        return decorate
+
+    def get(self, name: str) -> Activation:
+        """Return the function called `name`, made now if it is one of a family.
+
+        Raises:
+            UserError: There is none, or the numbers do not fit.
+        """
+        base, _, numbers = name.rstrip(")").partition("(")
+        if name in self._entries or base not in self._families:
+            return super().get(name)
+        try:
+            made = self._families[base](*(float(n) for n in numbers.split(",") if n))
+        except (TypeError, ValueError) as error:
+            raise UserError(f"activation function '{name}': {error}") from error
+        made.name = name
+        self._entries[name] = made
+        self._made.add(name)
+        return made
+
+    def names(self) -> list[str]:
+        """Return the names of the functions a design may choose, sorted."""
+        return [name for name in super().names() if name not in self._made]
+
+
+ACTIVATIONS = ActivationRegistry()
 
 
 def activation(name: str) -> Any:
