@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from costmodels.cost import LayerCost
 from costmodels.engines import Placement, lane_widths
 from costmodels.fabric import log2_product_bits
+from costmodels.operands import shift_code_bits
 from costmodels.vector_unit import function_of
 from costmodels.workload import VectorOperation
 
@@ -31,9 +32,10 @@ def energy_mj(
     picojoules = 0.0
     for placement in placements:
         layer = cost[placement.layer.name]
-        read = sum(lane_widths(placement, dataflow)[:2]) * layer.compute_cycles
+        read = sum(lane_widths(placement, dataflow)[:2]) * layer.compute_cycles / placement.passes
         written = placement.layer.output_elements * placement.accumulator_bits
-        picojoules += placement.layer.macs * mac_pj(placement)
+        for part in placement.parts or (placement,):
+            picojoules += part.layer.macs * mac_pj(part)
         picojoules += (read + written) * BUFFER_PJ_PER_BIT
     for operation in operations:
         picojoules += operation.elements * function_of(operation).passes * DSP_PJ
@@ -45,9 +47,10 @@ def mac_pj(placement: Placement) -> float:
     """Return the picojoules of one multiply-accumulate.
 
     A DSP's energy is shared by the products packed into it; a shift-add costs in proportion to the
-    width of its product, set against the 16 bits of an 8 x 8 product.
+    width of its product, set against the 16 bits of an 8 x 8 product, and there is one a term.
     """
     layer = placement.layer
     if placement.packed.products == 0:
-        return DSP_PJ * log2_product_bits(layer.weight_bits, layer.activation_bits) / 16
+        product = log2_product_bits(shift_code_bits(layer), layer.activation_bits)
+        return placement.passes * DSP_PJ * product / 16
     return DSP_PJ / placement.packed.products

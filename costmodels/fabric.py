@@ -68,6 +68,25 @@ def log2_operand_bits(weight_bits: int) -> int:
     return 1 << (weight_bits - 1) if weight_bits > 2 else 2
 
 
+def apot_terms(weight_bits: int) -> int:
+    """Return the powers of two that add up to a weight of the APoT code: one a bit pair."""
+    return weight_bits // 2
+
+
+def apot_exponent(weight_bits: int) -> int:
+    """Return the largest exponent of a term, in steps of the weight's scale.
+
+    From the level sets of Li, Dong and Wang (ICLR 2020), scaled to whole numbers.
+    """
+    return {2: 0, 3: 2, 4: 3, 5: 5, 6: 6, 7: 8}[weight_bits]
+
+
+def apot_operand_bits(weight_bits: int) -> int:
+    """Return the width of the largest APoT weight as a signed integer, for use on a multiplier."""
+    largest = {2: 1, 3: 4, 4: 10, 5: 48, 6: 100, 7: 448}[weight_bits]
+    return largest.bit_length() + 1
+
+
 @cache
 def log2_pe_line() -> tuple[float, float]:
     """Return slope and intercept of the LUTs of a log2 PE over its product width in bits."""

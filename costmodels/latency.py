@@ -13,7 +13,7 @@ from costmodels import systolic
 from costmodels.accelerator import Accelerator
 from costmodels.board import Board
 from costmodels.cost import LayerCost
-from costmodels.engines import Placement
+from costmodels.engines import Placement, array_parts
 from costmodels.systolic import ceil_div
 from costmodels.traffic import Products, operand_bits
 from costmodels.vector_unit import function_of, fused_cycles, operation_bytes, operation_cycles
@@ -69,14 +69,16 @@ def engine_cycles(
 ) -> list[int]:
     """Return the cycles of each layer on its engine.
 
-    A lane of the depthwise engine works on one channel, one multiply-accumulate a cycle.
+    A lane of the depthwise engine works on one channel, one multiply-accumulate a cycle. A layer
+    split over both arrays takes as long as its slower part. The shift array passes once for each
+    power of two that a weight is the sum of. Zero weights save no cycle.
     """
-    on_arrays = [p for p in placements if p.engine != "depthwise"]
+    on_arrays = array_parts(placements)
     arrays = iter(array_cycles(on_arrays, accelerator.dataflow)) if on_arrays else iter(())
     return [
         -(-p.layer.repeats * p.layer.n // p.rows) * p.layer.m * p.layer.k
         if p.engine == "depthwise"
-        else next(arrays)
+        else max(next(arrays) * part.passes for part in p.parts or (p,))
         for p in placements
     ]
 

@@ -12,7 +12,8 @@ from costmodels.workload import MatrixLayer, VectorOperation, Workload
 
 PRECISIONS = ("static", "reconfigurable")
 KINDS = ("conv", "depthwise", "linear", "matmul")
-SCHEMES = ("uniform", "log2")
+SCHEMES = ("uniform", "log2", "apot", "mixed")
+APOT_BITS = (2, 7)
 
 _MAY_BE_ZERO = {"mac_rows", "mac_cols", "shift_rows", "shift_cols", "depthwise_lanes"}
 _MAY_BE_ZERO |= {"in_height", "in_width", "in_channels", "out_channels"}
@@ -73,13 +74,27 @@ def _check_layer(layer: MatrixLayer) -> None:
     _check_choice(where, "kind", layer.kind, KINDS)
     _check_choice(where, "weight_scheme", layer.weight_scheme, SCHEMES)
     for name, value in vars(layer).items():
-        if name not in ("name", "kind", "weight_scheme"):
+        if name not in ("name", "kind", "weight_scheme", "log2_share"):
             _check_size(where, name, value)
     _check_bits(where, layer, ("weight_bits", "activation_bits", "output_bits"))
+    _check_scheme(where, layer)
     if layer.in_height and (
         layer.in_height < layer.kernel_height or layer.in_width < layer.kernel_width
     ):
         raise CostModelError(f"{where}: in_height x in_width is smaller than the kernel")
+
+
+def _check_scheme(where: str, layer: MatrixLayer) -> None:
+    least, most = APOT_BITS
+    if layer.weight_scheme == "apot" and not least <= layer.weight_bits <= most:
+        raise CostModelError(f"{where}: apot weights have {least} to {most} bits")
+    if layer.kind == "matmul" and layer.weight_scheme not in ("uniform", "log2"):
+        raise CostModelError(f"{where}: a matmul is uniform or log2, not {layer.weight_scheme}")
+    share = layer.log2_share
+    if not 0 <= share < 1 or (share and layer.weight_scheme != "mixed"):
+        raise CostModelError(
+            f"{where}: log2_share must be from 0 to below 1, and 0 unless mixed, not {share!r}"
+        )
 
 
 def _check_vector(operation: VectorOperation, layers: set[str]) -> None:

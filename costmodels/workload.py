@@ -19,7 +19,10 @@ class MatrixLayer:
         n: Columns of the product.
         repeats: Independent products of that shape.
         weight_bits: Width in bits of a weight code (of the second operand's codes for a matmul).
-        weight_scheme: "uniform" or "log2"; a matmul is "uniform".
+        weight_scheme: "uniform", "log2", "apot" (sums of powers of two) or "mixed" (some output
+            channels log2, the rest uniform). Of a matmul "log2" says that the second operand
+            (attention's probabilities) is made of powers of two; `weight_bits` is then the width
+            of the log2 weight, sign and exponent, that a shift PE takes in its place.
         activation_bits: Width in bits of the codes entering (of the first operand for a matmul).
         output_bits: Width in bits of the codes written.
         input_elements: Activation elements read, each counted once.
@@ -33,6 +36,7 @@ class MatrixLayer:
         stride_width: Horizontal stride.
         in_channels: Input channels of the whole layer.
         out_channels: Output channels of the whole layer.
+        log2_share: Share of the output channels that are log2 in a "mixed" layer, else 0.
     """
 
     name: str
@@ -56,6 +60,7 @@ class MatrixLayer:
     stride_width: int = 1
     in_channels: int = 0
     out_channels: int = 0
+    log2_share: float = 0.0
 
     @property
     def macs(self) -> int:

@@ -109,6 +109,7 @@ def _widths(node: IntegerNode) -> dict[str, Any]:
         "weight_bits": a["weight_bits"],
         "accumulator_bound": a["accumulator_bound"],
         "accumulator_bits": accumulator_bits(node),
+        **{key: a[key] for key in ("log2_channels", "weight_sparsity") if key in a},
         "output_format": node.format.to_json(),
     }
 
@@ -129,8 +130,22 @@ def _schedule(
         if layer.name in placed:
             step["rows"], step["cols"] = placed[layer.name].rows, placed[layer.name].cols
             step["fused"] = fused.get(layer.name, [])
+            step["parts"] = [_part(part) for part in placed[layer.name].parts]
         steps.append(step)
     return steps
+
+
+def _part(part: Placement) -> dict[str, Any]:
+    """Return one array's share of a layer that is split by output channel."""
+    layer = part.layer
+    return {
+        "engine": part.engine,
+        "rows": part.rows,
+        "cols": part.cols,
+        "weight_scheme": layer.weight_scheme,
+        "n": layer.n,
+        "repeats": layer.repeats,
+    }
 
 
 def _work(operation: MatrixLayer | VectorOperation) -> dict[str, Any]:

@@ -9,7 +9,7 @@ the schedule of hardware.json says how often it runs. Every row, the header too,
 from collections.abc import Mapping, Sequence
 
 from costmodels.accelerator import Accelerator
-from costmodels.engines import Placement
+from costmodels.engines import Placement, array_parts
 from costmodels.scalesim import Task, layer_task
 
 _TOPOLOGY_HEADER = (
@@ -34,9 +34,8 @@ def scalesim_files(
         run_name: SCALE-Sim writes its reports in a folder of this name.
     """
     shapes: dict[str, list[Placement]] = {}
-    for placement in placements:
-        if placement.engine != "depthwise":
-            shapes.setdefault(_suffix(placement, accelerator), []).append(placement)
+    for placement in array_parts(placements):
+        shapes.setdefault(_suffix(placement, accelerator), []).append(placement)
     files: dict[str, str] = {}
     for suffix, placed in shapes.items():
         rows, cols = placed[0].rows, placed[0].cols

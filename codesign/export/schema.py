@@ -37,13 +37,20 @@ def design_schema() -> dict[str, Any]:
 
 def _layer() -> dict[str, Any]:
     width = {"type": "integer", "minimum": 2, "maximum": 8}
-    return _closed(
+    layer = _closed(
         {
             "weight_bits": {"description": "bits of a weight code", **width},
             "weight_scheme": {"enum": SCHEMES.names()},
             "activation_bits": {"description": "bits of the codes that enter", **width},
         }
     )
+    layer["properties"]["weight_option"] = {
+        "description": "the scheme's own number: a pruning ratio, or a share of log2 channels",
+        "type": "number",
+        "minimum": 0,
+        "exclusiveMaximum": 1,
+    }
+    return layer
 
 
 def _accelerator() -> dict[str, Any]:

@@ -10,7 +10,7 @@ from codesign.search.progress import Progress
 from codesign.search.records import StudyRecord
 from codesign.search.rundir import RunDirectory
 from costmodels.board import load_board
-from costmodels.engines import place
+from costmodels.engines import array_parts, place
 from costmodels.scalesim import simulate_layer
 from costmodels.systolic import reported_cycles
 
@@ -91,12 +91,10 @@ def simulate(problem: Problem, design: Design, cache_dir: Path) -> dict[str, flo
         problem.workload(design), accelerator, load_board(accelerator.board).dsp_type
     )
     total, differing = 0, 0
-    for placed in placements:
-        if placed.engine == "depthwise":
-            continue
+    for placed in array_parts(placements):
         layer, rows, cols = placed.layer, placed.rows, placed.cols
         cycles = simulate_layer(layer, rows, cols, dataflow, cache_dir)
         closed = reported_cycles(layer.m, layer.k, layer.n, rows, cols, dataflow) * layer.repeats
-        total += cycles
+        total += cycles * placed.passes
         differing += cycles != int(closed)
     return {SIMULATED: float(total), DIFFERING: float(differing)}

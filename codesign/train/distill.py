@@ -3,12 +3,14 @@
 The loss is the Kullback-Leibler divergence from the teacher's softened class probabilities (Hinton,
 Vinyals and Dean, "Distilling the knowledge in a neural network", 2015), plus the squared error of
 the features that the last layer reads, relative to their variance. A part of the training split
-judges: the best state seen is kept, and calibration's own state is among those judged.
+judges: the best state seen is kept, and calibration's own state is among those judged. Weights,
+biases and the intervals that some weight schemes learn are trained together.
 """
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +28,8 @@ _REFERENCE_DAMAGE = 0.5
 _SMALLEST_SHARE = 0.05
 _LARGEST_GRADIENT = 1.0
 _BETAS = (0.9, 0.99)
+_ALPHA_RATE = 10.0
+"""Learning rate of the weights' intervals, which are around 1 to 5, over that of the weights."""
 
 
 @dataclass
@@ -110,10 +114,10 @@ def distill(
     schedule: Schedule,
     seed: int,
 ) -> Distilled:
-    """Train the network's float tensors in place; leave them in the best state judged.
+    """Train the network's tensors and intervals in place; leave them in the best state judged.
 
     Args:
-        network: A calibrated network; its formats and scales stay as they are.
+        network: A calibrated network; its formats and the scales that are not learned stay.
         train: Images to learn from.
         judge: Images to judge by, apart from those.
         schedule: Steps and learning rate.
@@ -122,21 +126,22 @@ def distill(
     Raises:
         RunError: A loss is not finite.
     """
-    parameters = [t for t in network.tensors.values() if t.requires_grad]
+    groups = _parameter_groups(network)
+    parameters = [tensor for group in groups for tensor in group["params"]]
     damage = divergence(network, judge)
     if not math.isfinite(damage):
         raise RunError(f"the divergence from the teacher became {damage} in calibration")
     judged, best = [(0, damage)], _state(network)
     kept, losses = 0, []
     peak = schedule.learning_rate * _share(damage)
-    optimizer = torch.optim.AdamW(parameters, lr=peak, betas=_BETAS, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(groups, lr=peak, betas=_BETAS, weight_decay=0.0)
     moments = {
         round((i + 1) * schedule.steps / schedule.judgements) for i in range(schedule.judgements)
     }
     order = batches(len(train.split), schedule.batch_size, seed)
     for step in range(1, schedule.steps + 1):
         for group in optimizer.param_groups:
-            group["lr"] = peak * _profile(step, schedule.steps)
+            group["lr"] = peak * group["rate"] * _profile(step, schedule.steps)
         optimizer.zero_grad()
         loss = _loss(network, schedule.feature_weight, *train.batch(next(order)))
         losses.append(_descend(loss, optimizer, parameters))
@@ -223,11 +228,24 @@ def _profile(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise + 1)))
 
 
+def _parameter_groups(network: QuantizedNetwork) -> list[dict[str, Any]]:
+    """Return the tensors that are trained, with their learning rate over the schedule's."""
+    tensors = [tensor for tensor in network.tensors.values() if tensor.requires_grad]
+    alphas = [alpha for alpha in network.alphas.values() if alpha.requires_grad]
+    groups = [{"params": tensors, "rate": 1.0}, {"params": alphas, "rate": _ALPHA_RATE}]
+    return [group for group in groups if group["params"]]
+
+
+def _trained(network: QuantizedNetwork) -> dict[str, Tensor]:
+    alphas = {f"{name}/alpha": tensor for name, tensor in network.alphas.items()}
+    return {**network.tensors, **alphas}
+
+
 def _state(network: QuantizedNetwork) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in network.tensors.items()}
+    return {name: tensor.detach().clone() for name, tensor in _trained(network).items()}
 
 
 @torch.no_grad()
 def _restore(network: QuantizedNetwork, state: dict[str, Tensor]) -> None:
-    for name, tensor in network.tensors.items():
+    for name, tensor in _trained(network).items():
         tensor.copy_(state[name])

@@ -1,10 +1,13 @@
 """Distillation: it learns, it never leaves a design worse, and it repeats itself exactly."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from random_networks import random_design, random_images, small_vit, uniform_design
 
 from codesign.data.memory import Jitter, MemorySplit
+from codesign.design import LayerFormat
 from codesign.errors import RunError
 from codesign.graph.execute import run
 from codesign.quantize.calibrate import calibrate
@@ -63,6 +66,61 @@ def test_the_same_seed_gives_the_same_weights(graph, split):
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
 
 
+def learned_design(graph, weight="log2std_3@0.4"):
+    layers = tuple((n.name, LayerFormat.parse(weight, 8)) for n in graph.layers)
+    return replace(uniform_design(graph, 8), layers=layers)
+
+
+def sparsity(network):
+    codes = [
+        network.scheme(n.name).integer(
+            network.tensors[n.parameters["weight"]].detach(),
+            network.weight_scale(n.name).detach(),
+            network.layers[n.name].weight_bits,
+        )
+        for n in network.graph.layers
+    ]
+    return [float((c == 0).float().mean()) for c in codes]
+
+
+def test_intervals_are_learned_and_kept_with_the_best_state(graph, split):
+    train, judge = teachers(graph, split)
+    network = network_of(graph, split, learned_design(graph))
+    alphas = {name: float(alpha.detach()) for name, alpha in network.alphas.items()}
+    assert set(alphas) == {n.name for n in graph.layers}
+    before = divergence(network, judge)
+    result = distill(network, train, judge, Schedule(12, 16, 1e-3), seed=0)
+    assert result.kept_step > 0
+    assert divergence(network, judge) == pytest.approx(min(d for _, d in result.judged))
+    assert divergence(network, judge) < before
+    assert all(float(network.alphas[name].detach()) != alpha for name, alpha in alphas.items())
+    sizes = [network.tensors[n.parameters["weight"]].numel() for n in graph.layers]
+    for share, size in zip(sparsity(network), sizes, strict=True):
+        assert share == pytest.approx(0.4, abs=1 / size)
+
+
+def test_intervals_alone_repair_a_poor_start(graph, split):
+    train, judge = teachers(graph, split)
+    network = network_of(graph, split, learned_design(graph, "uniformstd_3"))
+    for alpha in network.alphas.values():
+        alpha.data.mul_(0.5)
+    for tensor in network.tensors.values():
+        tensor.requires_grad_(False)
+    before = divergence(network, judge)
+    result = distill(network, train, judge, Schedule(24, 16, 0.1), seed=0)
+    assert result.kept_step > 0
+    assert divergence(network, judge) < 0.5 * before
+
+
+def test_a_harmful_run_gives_the_intervals_back(graph, split):
+    train, judge = teachers(graph, split)
+    network = network_of(graph, split, learned_design(graph, "log2std_4"))
+    before = {name: alpha.detach().clone() for name, alpha in network.alphas.items()}
+    result = distill(network, train, judge, Schedule(6, 16, 30.0), seed=0)
+    assert result.kept_step == 0
+    assert all(torch.equal(before[name], alpha) for name, alpha in network.alphas.items())
+
+
 def test_no_steps_leave_calibrations_state(graph, split):
     train, judge = teachers(graph, split)
     network = network_of(graph, split, random_design(graph, 0))
@@ -103,7 +161,7 @@ def test_the_teacher_runs_once_for_each_image(graph, split, monkeypatch):
 def test_the_feature_term_brings_the_features_closer(graph, split):
     def distance(weight):
         train, judge = teachers(graph, split)
-        network = network_of(graph, split, random_design(graph, 0))
+        network = network_of(graph, split, random_design(graph, 2))
         distill(network, train, judge, Schedule(12, 16, 1e-3, weight), seed=0)
         images, _, wanted = judge.batch(list(range(len(judge.split))))
         kept = {}
