@@ -20,6 +20,8 @@ from costmodels.workload import MatrixLayer, VectorOperation, Workload
 
 _MULTIPLIER_BITS, _SHIFT_BITS, _BIAS_BITS = 16, 6, 32
 _FROM_ARRAY = frozenset({"conv2d", "linear", "matmul"})
+_POWER_OF_TWO_PROBABILITIES = frozenset({"log_int", "shiftmax"})
+"""Kinds of softmax whose codes have a power of two as their scale."""
 
 
 def workload(graph: Graph, design: Design, recipe: Recipe | None = None) -> Workload:
@@ -30,7 +32,7 @@ def workload(graph: Graph, design: Design, recipe: Recipe | None = None) -> Work
     """
     recipe = recipe or Recipe()
     planned = plan(arrange(graph, design, recipe), design, recipe)
-    extraction = _Extraction(planned, design.layer_formats, planned.consumers())
+    extraction = _Extraction(planned, design.layer_formats, planned.consumers(), recipe)
     operations: list[MatrixLayer | VectorOperation] = []
     for node in planned.nodes:
         if node.op in SHAPE_OPERATIONS or node.op in ("input", "constant"):
@@ -44,6 +46,7 @@ class _Extraction:
     graph: Graph
     formats: Mapping[str, LayerFormat]
     readers: Mapping[str, list[Node]]
+    recipe: Recipe
     parameter_bits: int = 0
 
     def __post_init__(self) -> None:
@@ -82,9 +85,17 @@ class _Extraction:
         """Return the requantisation in a layer's output stage."""
         bits = self.written_bits(node)
         count = elements(node.shape)
-        return VectorOperation(
-            f"{node.name}.requantize", "requantize", count, 1, 32, bits, node.name
-        )
+        function = self.requantization(node)
+        return VectorOperation(f"{node.name}.requantize", function, count, 1, 32, bits, node.name)
+
+    def requantization(self, node: Node) -> str:
+        """Return "requantize_shift" where every ratio of scales is a power of two."""
+        factor = math.frexp(node.attributes.get("factor", 1.0))[0] == 0.5
+        sources = [self.computing(name) for name in node.inputs]
+        probabilities = {s.attributes["kind"] for s in sources if s.op == "softmax"}
+        shifts = factor and probabilities <= _POWER_OF_TWO_PROBABILITIES
+        by_shift = self.recipe.scales == "power_of_two" and shifts
+        return "requantize_shift" if by_shift else "requantize"
 
     def layer(self, node: Node) -> MatrixLayer:
         """Return the matrix layer of a convolution or linear."""
@@ -215,6 +226,10 @@ class _Extraction:
         function = _FUNCTIONS.get(node.op, node.op)
         if node.op in _KINDS:
             function = _KINDS[node.op].get(node.attributes["kind"]).hardware_function
+        if node.op == "requantize":
+            function = self.requantization(node)
+        elif function == "layer_norm" and self.recipe.norm_inputs == "ptf":
+            function = "layer_norm_ptf"
         fused = None
         if node.op == "activation":
             function = ACTIVATIONS.get(node.attributes["function"]).hardware_function
@@ -262,8 +277,6 @@ _FUNCTIONS = {
     "avg_pool2d": "pool",
     "max_pool2d": "max_pool",
     "max": "max_pool",
-    "affine": "rescale",
-    "group_norm": "layer_norm",
     "function": "table",
 }
 _KINDS: dict[str, Registry[Any]] = {

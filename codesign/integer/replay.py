@@ -278,9 +278,9 @@ def layer_norm_8bit(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -
     half = (62 - bit_length(variance)) >> 1
     product = np.abs(g) * ((1 << 61) // integer_sqrt(variance << 2 * half) + 1)
     n = np.where(g == 0, 0, np.clip(69 + h - half - bit_length(product), 0, 31))
-    a = np.minimum(product >> np.clip(45 + h - half - n, 0, 62), 2**24 - 1)
-    bias = ((b << n) - np.sign(g) * a * total // channels + (1 << 15)) >> 16
-    scaled = (np.sign(g) * (a >> 16) * x + bias + ((1 << n) >> 1)) >> n
+    a = np.minimum(product >> np.clip(37 + h - half - n, 0, 62), 2**32 - 1)
+    bias = ((b << n) - np.sign(g) * a * total // (channels << 8) + (1 << 15)) >> 16
+    scaled = (np.sign(g) * (a >> 24) * x + bias + ((1 << n) >> 1)) >> n
     return finish(scaled, node["format"])
 
 

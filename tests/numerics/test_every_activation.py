@@ -14,6 +14,7 @@ TRUTH = {
     "relu": lambda x: max(x, 0.0),
     "hardswish": lambda x: x * min(max(x + 3, 0), 6) / 6,
     "shift_swish": lambda x: x / (1 + math.exp(-x)),
+    "shift_gelu": lambda x: x * (1 + math.erf(x / math.sqrt(2))) / 2,
     "gelu": lambda x: x * (1 + math.erf(x / math.sqrt(2))) / 2,
     "gelu_tanh": lambda x: 0.5 * x * (1 + math.tanh(math.sqrt(2 / PI) * (x + 0.044715 * x**3))),
     "sigmoid": lambda x: 1 / (1 + math.exp(-x)),
@@ -27,7 +28,7 @@ TRUTH = {
     "mish": lambda x: x * math.tanh(math.log1p(math.exp(x))),
 }
 # Real error beyond the rounding of a code: shift_swish approximates, hardswish rounds 3 to a code.
-APPROXIMATION = {"shift_swish": 0.08, "hardswish": 0.5}
+APPROXIMATION = {"shift_swish": 0.08, "shift_gelu": 0.08, "hardswish": 0.5}
 RANGES = [(-30.0, 30.0), (-6.0, 6.0), (-1.0, 3.0), (-8.0, 0.5), (-0.3, 12.0)]
 
 
@@ -53,7 +54,7 @@ def test_float_form(name):
 @pytest.mark.parametrize("span", RANGES)
 @pytest.mark.parametrize("bits", [4, 6, 8])
 def test_integer_form_is_close_to_the_function(name, span, bits):
-    bits = 8 if name == "shift_swish" else bits  # its exponent needs several codes to 1.0
+    bits = 8 if name.startswith("shift_") else bits  # its exponent needs several codes to 1.0
     source, target = formats(name, *span, bits)
     function = ACTIVATIONS.get(name)
     table = function.table(source, target)

@@ -40,7 +40,7 @@ class Log2Division(Division):
         self, numerator: Tensor, denominator: Tensor, target: Format, c: Constants
     ) -> Tensor:
         """Return the shifted products; |n * M| < 2**46 and float64 has the halves of 2**-46."""
-        exponent = round_log2(denominator.clamp(min=1)) + c.attributes["shift"]
-        product = torch.ldexp(numerator * c.attributes["multiplier"], -exponent)
-        scaled = torch.floor(product + 0.5)
+        exponent = (round_log2(denominator.clamp(min=1)) + c.attributes["shift"]).double()
+        factor = torch.ldexp(torch.ones_like(exponent), -exponent)
+        scaled = torch.floor(numerator * c.attributes["multiplier"] * factor + 0.5)
         return (scaled + target.zero_point).clamp_(target.low, target.high)

@@ -80,12 +80,21 @@ class LayerNorm(ABC):
         """
         result = F.layer_norm(x, (x.shape[-1],), gamma, beta, epsilon)
         with torch.no_grad():
-            factors = to_numpy(gamma, x.shape[-1], 1.0), to_numpy(beta, x.shape[-1], 0.0)
+            factors = parameters(gamma, beta, x.shape[-1], target)
             c = self.constants(*factors, epsilon, source, target)
             codes = self.integer(source.quantize(x), source, target, c)
             values = target.dequantize(codes).to(x.dtype)
-        low, high = target.dequantize(torch.tensor([target.low, target.high])).tolist()
+        ends = (x.new_full(x.shape[-1:], float(end)) for end in (target.low, target.high))
+        low, high = (target.dequantize(end).to(x.dtype) for end in ends)
         return Bounded.apply(result, values, low, high)
+
+
+def parameters(
+    gamma: Tensor | None, beta: Tensor | None, channels: int, target: Format
+) -> tuple[Values, Values]:
+    """Return gamma and beta as float64, in steps of the result's channels where those differ."""
+    steps = np.exp2(np.array(target.shifts or (0,), dtype=np.float64))
+    return to_numpy(gamma, channels, 1.0) / steps, to_numpy(beta, channels, 0.0) / steps
 
 
 def to_numpy(value: Tensor | None, channels: int, default: float) -> Values:

@@ -14,9 +14,10 @@ mantissa G_c and an exponent h_c, C * |gamma_c| / s' = G_c * 2**-h_c with 2**15 
     t even, 2**60 <= V << t < 2**62     r = isqrt(V << t)     rho = 2**61 // r + 1
     P_c = G_c * rho     L = bits of P_c     |A_c| = P_c * 2**(t/2 - h_c - 61), from above by 2**-29
     N_c = clamp(7 - (L - 1 + t/2 - h_c - 61), 0, 31), or 0 where gamma is
-    a_c = min(P_c >> (45 + h_c - t/2 - N_c), 2**24 - 1)      |A_c| * 2**(N_c + 16)
-    M_c = a_c >> 16
-    B_c = ((b_c << N_c) - (sign_c * a_c * S) // C + 2**15) >> 16      b_c = round(beta / s' * 2**16)
+    a_c = min(P_c >> (37 + h_c - t/2 - N_c), 2**32 - 1)      |A_c| * 2**(N_c + 24)
+    M_c = a_c >> 24
+    B_c = ((b_c << N_c) - (sign_c * a_c * S) // (2**8 * C) + 2**15) >> 16
+                                                             b_c = round(beta / s' * 2**16)
     y_c = clamp(z' + ((sign_c * M_c * X_c + B_c + ((1 << N_c) >> 1)) >> N_c))
 
 M is the published floor unless |A| * 2**N falls short of a whole number by less than 2**-20. |A| is
@@ -40,8 +41,9 @@ from codesign.numerics.layer_norm.base import (
 
 MANTISSA_BITS = 16
 ROOT_BITS = 62
-FRACTION_BITS = 16
+FRACTION_BITS = 24
 MULTIPLIER_LIMIT = 2 ** (8 + FRACTION_BITS) - 1
+OFFSET_BITS = 16
 MAX_SHIFT = 31
 
 
@@ -64,7 +66,7 @@ class FQViTLayerNorm(LayerNorm):
         mantissa = np.floor(np.ldexp(factor, h) + 0.5)
         h = h - (mantissa >= 2**MANTISSA_BITS)
         mantissa = np.floor(np.ldexp(factor, h) + 0.5)
-        offset = np.floor(beta / target.scale * 2**FRACTION_BITS + 0.5)
+        offset = np.floor(beta / target.scale * 2**OFFSET_BITS + 0.5)
         if np.abs(h).max() > 40 or np.abs(offset).max() >= 2**31 or target.bits > 8:
             raise ValueError(
                 "LayerNorm whose gamma or beta is out of range for its output scale:"
@@ -89,10 +91,11 @@ class FQViTLayerNorm(LayerNorm):
         product = g.abs() * rho
         n = (69 + h - half - bit_length(product)).clamp(0, MAX_SHIFT)
         n = torch.where(g == 0, 0, n)
-        drop = (45 + h - half - n).clamp(0, 62)
+        drop = (37 + h - half - n).clamp(0, 62)
         a = (product >> drop).clamp(max=MULTIPLIER_LIMIT)
-        mean = torch.div(g.sign() * a * total, x.shape[-1], rounding_mode="floor")
-        bias = ((b << n) - mean + 2 ** (FRACTION_BITS - 1)) >> FRACTION_BITS
+        divisor = x.shape[-1] << (FRACTION_BITS - OFFSET_BITS)
+        mean = torch.div(g.sign() * a * total, divisor, rounding_mode="floor")
+        bias = ((b << n) - mean + 2 ** (OFFSET_BITS - 1)) >> OFFSET_BITS
         y = (g.sign() * (a >> FRACTION_BITS) * x + bias + ((1 << n) >> 1)) >> n
         return (y + target.zero_point).clamp(target.low, target.high).float()
 

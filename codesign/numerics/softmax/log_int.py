@@ -59,7 +59,7 @@ class LogIntSoftmax(Softmax):
         """
         shift, scale = spread(source.scale)
         unit = math.ceil(LN2 / scale)
-        limit = min(self.limit, ((2**source.bits - 1) << shift) // unit)
+        limit = min(self.limit, math.ceil(((2**source.bits - 1) << shift) / unit))
         linear, constant = LINEAR / SQUARE / scale, 1.0 / SQUARE / scale**2
         return Constants(
             as_attributes(

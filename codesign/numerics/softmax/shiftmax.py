@@ -9,7 +9,8 @@ I-ViT (Li and Gu, ICCV 2023, arXiv 2207.01405, section 3.3). With unit = round(1
 
 on the scale 2**-(bits - 1). n is the published 15, less where unit passes 2**9, so that e stays
 within 24 bits and the reciprocal's floor costs less than one code. The published codes are signed;
-ours are unsigned, and 2**(bits - 1) is exactly one.
+ours are unsigned, and 2**(bits - 1) is exactly one, though floors give it only where S divides
+2**31: the method is made for 8 bits.
 """
 
 import torch
