@@ -2,11 +2,17 @@
 
 import re
 from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from codesign.errors import UserError
 from codesign.limits import parse_limits
-from codesign.settings import AcceleratorSettings, NetworkSettings, SearchSettings
+from codesign.settings import (
+    AcceleratorSettings,
+    NetworkSettings,
+    QuantizeSettings,
+    SearchSettings,
+)
 
 MAY_BE_ZERO = {"shift_rows", "shift_cols", "depthwise_lanes"}
 NAMES = {
@@ -58,9 +64,17 @@ def check_settings(settings: SearchSettings) -> None:
             raise UserError(f"{key}={_value(settings, key)} must be a positive number.")
     if not 0 < settings.distill.judge_fraction < 1:
         raise UserError("distill.judge_fraction must be between 0 and 1, both excluded.")
+    _check_quantize(settings.quantize)
     _check_objectives(settings)
     _check_network(settings.network)
     _check_accelerator(settings.accelerator)
+
+
+def _check_quantize(quantize: QuantizeSettings) -> None:
+    from codesign.quantize.methods import METHODS
+    from codesign.quantize.recipe_check import check_recipe
+
+    check_recipe(METHODS.get(quantize.method).changed(asdict(quantize)))
 
 
 def _check_objectives(settings: SearchSettings) -> None:

@@ -4,7 +4,8 @@ import dataclasses
 
 import torch
 
-from codesign.graph.ir import Graph
+from codesign.graph.execute import run
+from codesign.graph.ir import Graph, Node
 from codesign.quantize.transforms import sites
 
 
@@ -92,20 +93,49 @@ def first_norm(graph: Graph) -> str:
     return next(node.name for node in graph.nodes if node.op == "layer_norm")
 
 
-def lively(graph: Graph) -> Graph:
-    """Return a random network whose blocks matter: weights of variance 1 / inputs.
+def lively(graph: Graph, images: torch.Tensor) -> Graph:
+    """Return a random network in which everything matters, as in a trained one.
 
-    Constants (class token, position embedding) get the variance 1.
+    Each layer's weights and bias are set so that its output channels have the variance 1 over the
+    images, and means between -1/2 and 1/2; constants (class token, position embedding) get the
+    variance 1.
     """
     tensors = dict(graph.tensors)
-    for node in graph.nodes:
-        if "weight" in node.parameters and node.op in ("conv2d", "linear"):
-            key = node.parameters["weight"]
-            tensors[key] = tensors[key] / tensors[key].std() / tensors[key][0].numel() ** 0.5
-        elif node.op == "constant":
+    generator = torch.Generator().manual_seed(0)
+
+    def normalise(node: Node, result: torch.Tensor) -> torch.Tensor | None:
+        if node.op == "constant" and result.numel() > 1:
             key = node.parameters["value"]
             tensors[key] = tensors[key] / tensors[key].std()
+            return tensors[key]
+        if node.op not in ("conv2d", "linear"):
+            return None
+        dims = [d for d in range(result.dim()) if d != result.dim() + sites.channel_axis(node)]
+        std, mean = torch.std_mean(result, dim=dims, keepdim=True)
+        wanted = 0
+        key = node.parameters["weight"]
+        tensors[key] = sites.rows_scaled(tensors[key], 1 / std.flatten())
+        if "bias" in node.parameters:
+            wanted = torch.rand(mean.shape, generator=generator) - 0.5
+            key = node.parameters["bias"]
+            tensors[key] = (tensors[key] - mean.flatten()) / std.flatten() + wanted.flatten()
+        else:
+            wanted = mean / std
+        return (result - mean) / std + wanted
+
+    with torch.no_grad():
+        run(graph, images, hook=normalise)
     return dataclasses.replace(graph, tensors=tensors)
+
+
+def varied_images(count: int, size: int, seed: int = 0) -> torch.Tensor:
+    """Return images that differ more than `random_images`: Gaussian noise on several scales."""
+    generator = torch.Generator().manual_seed(seed)
+    total = torch.zeros(count, 3, size, size)
+    for cells in (2, 4, 8, 16):
+        noise = torch.randn(count, 3, cells, cells, generator=generator)
+        total += torch.nn.functional.interpolate(noise, (size, size), mode="bilinear")
+    return total
 
 
 def sqnr_db(wanted: torch.Tensor, found: torch.Tensor) -> float:

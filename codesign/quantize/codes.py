@@ -16,6 +16,8 @@ _FACTOR_WRITERS = frozenset(
 """What can round each channel to a step of its own."""
 _FACTOR_READERS = frozenset({"layer_norm", "add", "mean", "requantize", "affine", "concat"})
 """What can shift each channel back before it computes."""
+_OWN_AXIS = {"conv2d": -3, "linear": -1, "layer_norm": -1}
+"""The axis of the channels of what has constants by channel."""
 
 
 def with_codes(planned: Graph, recipe: Recipe) -> Graph:
@@ -63,8 +65,8 @@ def _factor_axis(node: Node, readers: Readers, axes: Mapping[str, int]) -> int |
     rank = len(node.shape)
     for axis in range(-1, -rank, -1):
         joined = node.op == "concat" and node.attributes["dim"] == rank + axis
-        wide = resolve(node.shape, 1)[axis] > 1
-        if wide and not joined and _asked(node, readers, axis, axes):
+        fits = resolve(node.shape, 1)[axis] > 1 and axis == _OWN_AXIS.get(node.op, axis)
+        if fits and not joined and _asked(node, readers, axis, axes):
             return axis
     return None
 

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 
 from codesign.errors import UserError
+from codesign.numerics.division import DIVISIONS
+from codesign.numerics.layer_norm import LAYER_NORMS
+from codesign.numerics.softmax import SOFTMAXES
 from codesign.quantize.observers import OBSERVERS
 from codesign.quantize.recipe import Recipe
 from codesign.quantize.transforms import TRANSFORMS
@@ -20,13 +23,15 @@ def check_recipe(recipe: Recipe) -> None:
             raise UserError(f"quantize.{key}={value}: unknown. Known: {', '.join(sorted(known))}.")
     for name in recipe.transforms:
         TRANSFORMS.get(name)
-    if not 2 <= recipe.attention_bits <= 8:
-        raise UserError(f"quantize.attention_bits={recipe.attention_bits} must be 2 to 8.")
+    SOFTMAXES.get(recipe.softmax).check(recipe.attention_bits)
 
 
 def _known() -> dict[str, Sequence[str]]:
     return {
         "observer": OBSERVERS.names(),
+        "softmax": SOFTMAXES.names(),
+        "layer_norm": LAYER_NORMS.names(),
+        "division": DIVISIONS.names(),
         "norm_inputs": ("tensor", "ptf"),
         "activation_codes": ("uniform", "two_scale"),
         "scales": ("free", "power_of_two"),

@@ -9,7 +9,7 @@ from codesign.errors import RunError
 from codesign.graph.ir import Node, resolve
 from codesign.numerics.division import DIVISIONS
 from codesign.numerics.layer_norm import LAYER_NORMS
-from codesign.numerics.layer_norm.base import to_numpy
+from codesign.numerics.layer_norm.base import parameters
 from codesign.numerics.softmax import SOFTMAXES
 from codesign.quantize.lowerings.base import Integers, Lowering, lowers, narrowest
 
@@ -33,8 +33,7 @@ def _layer_norm(b: Lowering, node: Node) -> None:
     kind = LAYER_NORMS.get(node.attributes.get("kind", "reciprocal"))
     channels = resolve(node.shape, 1)[-1]
     values = {role: b.network.tensors[name] for role, name in node.parameters.items()}
-    gamma = to_numpy(values.get("weight"), channels, 1.0)
-    beta = to_numpy(values.get("bias"), channels, 0.0)
+    gamma, beta = parameters(values.get("weight"), values.get("bias"), channels, target)
     c = kind.constants(gamma, beta, node.attributes["epsilon"], source, target)
     b.add(node, target, c.attributes, _arrays(c.tensors), op=kind.operation)
 
