@@ -90,3 +90,30 @@ def layer_norm(row, scale, offset, epsilon, shift, fmt):
         normal = ((count * x - total) * reciprocal + 2**23) // 2**24
         result.append(requantize(normal * a + b, 1, shift, fmt))
     return result
+
+
+def pool(plane, kernel, stride, pads, dilation, largest):
+    """plane: (H, W) centred; the largest value or the sum under each window."""
+    (top, bottom), (left, right) = pads
+    height, width = len(plane), len(plane[0])
+    rows = (height + top + bottom - dilation[0] * (kernel[0] - 1) - 1) // stride[0] + 1
+    columns = (width + left + right - dilation[1] * (kernel[1] - 1) - 1) // stride[1] + 1
+    result = []
+    for row, column in product(range(rows), range(columns)):
+        seen = []
+        for i, j in product(range(kernel[0]), range(kernel[1])):
+            y = row * stride[0] + i * dilation[0] - top
+            z = column * stride[1] + j * dilation[1] - left
+            if 0 <= y < height and 0 <= z < width:
+                seen.append(plane[y][z])
+        result.append(max(seen) if largest else sum(seen))
+    return [result[r * columns : (r + 1) * columns] for r in range(rows)]
+
+
+def normal_row(row, epsilon, row_shift, centre):
+    """row: centred; about 2**10 times the normalised values."""
+    count, total = len(row), sum(row) if centre else 0
+    variance = (count * sum(x * x for x in row) - total * total) // 4**row_shift + epsilon
+    reciprocal = 2**40 // math.isqrt(variance * 2**12)
+    deviations = [(count * x - total) // 2**row_shift for x in row]
+    return [(d * reciprocal + 2**23) // 2**24 for d in deviations]

@@ -57,8 +57,7 @@ def _sum(c: "Converter", node: fx.Node, x: Any, y: Any, p: float, q: float) -> s
 
 def _operand_times(c: "Converter", node: fx.Node, operand: Any, factor: float) -> str:
     if isinstance(operand, Constant) and factor != 1:
-        operand = Constant(operand.value * factor, operand.twice * factor)
-        return c.operand(operand, node)
+        return c.operand(operand.changed(lambda value: value * factor), node)
     return _times(c, node, c.operand(operand, node), factor)
 
 
@@ -113,7 +112,7 @@ def _div(c: "Converter", node: fx.Node) -> str:
         raise c.unsupported(node, "a division that rounds")
     over, under = value(c, a["self"]), value(c, a["other"])
     if under is not None:
-        return product(c, node, a["self"], Constant(1 / under.value, 1 / under.twice))
+        return product(c, node, a["self"], under.changed(lambda v: 1 / v))
     if over is not None:
         inverse = add_function(c, node, c.operand(a["other"], node), "reciprocal")
         return product(c, node, inverse, a["self"])

@@ -33,6 +33,12 @@ class Constant:
         """Return the tensor for a batch of one or two."""
         return self.value if batch == 1 else self.twice
 
+    def changed(self, change: Callable[[Tensor], Tensor]) -> "Constant":
+        """Return the constant with its tensors changed; the name stays."""
+        value = change(self.value)
+        twice = value if self.value is self.twice else change(self.twice)
+        return Constant(value, twice, self.name)
+
 
 def handles(*names: str) -> Callable[[Handler], Handler]:
     """Return a decorator that files a handler under the names of ATen operations.

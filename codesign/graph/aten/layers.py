@@ -29,8 +29,7 @@ def _conv1d(c: "Converter", node: fx.Node) -> str:
     source = c.operand(a["input"], node)
     batch, channels, length = c.nodes[source].shape
     flat = add_reshape(c, node, source, (batch, channels, 1, length))
-    weight = _weight(c, node)
-    wide = Constant(weight.value[:, :, None], weight.twice[:, :, None], weight.name)
+    wide = _weight(c, node).changed(lambda weight: weight[:, :, None])
     flat_a = {key: [1, *a[key]] for key in ("stride", "dilation")}
     padding = a["padding"]
     flat_a["padding"] = [0, *padding] if not isinstance(padding, str) else padding

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from torch import fx
 
-from codesign.graph.aten.base import Constant, arguments, handles
+from codesign.graph.aten.base import arguments, handles
 from codesign.graph.aten.moves import add_reshape
 
 if TYPE_CHECKING:
@@ -40,10 +40,7 @@ def _layer_norm(c: "Converter", node: fx.Node) -> str:
     for role in ("weight", "bias"):
         constant = c.constant(a[role])
         if constant is not None:
-            rows = Constant(constant.value.reshape(-1), constant.twice.reshape(-1), constant.name)
-            rows = rows if constant.value is not constant.twice else Constant(
-                rows.value, rows.value, rows.name
-            )  # fmt: skip
+            rows = constant.changed(lambda value: value.reshape(-1))
             parameters[role] = c.parameter(rows, node, role)
     attributes = {"epsilon": a["eps"]}
     name = c.path(node) or "layer_norm"

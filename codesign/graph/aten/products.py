@@ -63,9 +63,7 @@ def _masked(c: "Converter", node: fx.Node, name: str, mask: object, scores: Shap
     """Add a mask to scores: numbers, or minus a large number where a truth value is false."""
     constant = c.constant(mask)
     if constant is not None and constant.value.dtype == torch.bool:
-        values = [torch.where(v, 0.0, MASKED) for v in (constant.value, constant.twice)]
-        same = constant.value is constant.twice
-        constant = Constant(values[0], values[0] if same else values[1])
+        constant = constant.changed(lambda value: torch.where(value, 0.0, MASKED))
     elif constant is None and getattr(mask, "meta", {})["val"].dtype == torch.bool:
         raise c.unsupported(node, "attention with a mask computed from the image")
     other = c.operand(mask if constant is None else constant, node)
