@@ -14,7 +14,6 @@ from codesign.numerics.division import DIVISIONS
 from codesign.numerics.fixed_point import Format
 
 KINDS = DIVISIONS.names()
-SCALAR = {"exact": scalar_rows.divide, "log2": scalar_rows.log2_divide}
 TARGET = Format(8, 0.01, 100)
 UNSIGNED, WIDE = Format(8, 0.02, 0), Format(16, 1e-4, 0, signed=True)
 
@@ -34,7 +33,7 @@ def test_integer_form_is_the_exact_fraction(kind, n, d, ratio, epsilon):
     c = division.constants(epsilon, source, WIDE, TARGET)
     pair = torch.tensor([n, 1.0 * n]), torch.tensor([1.0 * d])
     got = division.integer(*pair, (source, WIDE), TARGET, c)
-    assert got.tolist() == [SCALAR[kind](n, d, c.attributes, TARGET)] * 2
+    assert got.tolist() == [scalar_rows.division_kind(kind, n, d, c.attributes, TARGET)] * 2
 
 
 def test_log2_has_the_published_exponents():

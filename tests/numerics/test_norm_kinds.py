@@ -45,23 +45,6 @@ def norm(kind, channels, bits=8, seed=0, shifts=False):
     return gamma, beta, source, target, codes, real, c
 
 
-def scalar(kind, row, c, target):
-    a = c.attributes
-    t = {role: value.tolist() for role, value in c.tensors.items()}
-    if kind == "fq_vit":
-        args = (t["mantissa"], t["exponent"], t["offset"])
-        return scalar_rows.layer_norm_8bit(row, *args, a["epsilon"], target)
-    count, total = len(row), sum(row)
-    variance = count * sum(x * x for x in row) - total * total + a["epsilon"]
-    reciprocal = 2**40 // math.isqrt(variance * 2**12)
-    result = []
-    for x, scale, offset in zip(row, t["scale"], t["offset"], strict=True):
-        n = ((count * x - total) * reciprocal + 2**23) // 2**24
-        y = (n * scale + offset + 2 ** (a["shift"] - 1)) // 2 ** a["shift"]
-        result.append(min(max(target.zero_point + y, target.low), target.high))
-    return result
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("channels", [3, 192, 1024])
 @pytest.mark.parametrize("shifts", [False, True])
@@ -70,7 +53,7 @@ def test_integer_form_is_the_scalar_reference(kind, channels, shifts):
     codes[0], codes[1], codes[2], codes[2, 0] = 0, 255, 0, 255
     got = LAYER_NORMS.get(kind).integer(codes.float(), source, target, c)
     whole = source.integers(codes.double()).long().tolist()
-    assert got.tolist() == [scalar(kind, row, c, target) for row in whole]
+    assert got.tolist() == [scalar_rows.layer_norm_kind(kind, row, c, target) for row in whole]
 
 
 @settings(max_examples=60, deadline=None)
@@ -94,7 +77,9 @@ def test_any_row(kind, row, zero_point, gamma, epsilon):
     args = (factors, np.full(len(row), 0.3), epsilon, source, target)
     c = LAYER_NORMS.get(kind).constants(*args)
     got = LAYER_NORMS.get(kind).integer(torch.tensor([row]).float(), source, target, c)
-    assert got[0].tolist() == scalar(kind, [q - zero_point for q in row], c, target)
+    assert got[0].tolist() == scalar_rows.layer_norm_kind(
+        kind, [q - zero_point for q in row], c, target
+    )
 
 
 @pytest.mark.parametrize("channels", [16, 64, 333, 1024])
@@ -177,7 +162,7 @@ def test_the_widest_rows_are_exact(kind):
     codes[0, ::2], codes[1, : channels // 2 + 7] = 255, 255
     got = LAYER_NORMS.get(kind).integer(codes, source, target, c)
     whole = source.integers(codes.double()).long().tolist()
-    assert got.tolist() == [scalar(kind, row, c, target) for row in whole]
+    assert got.tolist() == [scalar_rows.layer_norm_kind(kind, row, c, target) for row in whole]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -25,17 +25,6 @@ def formats(name, bits, scale, source_bits=8):
     return SOFTMAXES.get(name), source, SOFTMAXES.get(name).format(bits, SPREAD)
 
 
-def scalar(name, row, c, target):
-    t = {role: value.tolist() for role, value in c.tensors.items()}
-    if name == "table":
-        return scalar_rows.table_softmax(row, t["table"], c.attributes["levels"])
-    if name in ("log_sqrt2", "two_scale"):
-        return scalar_rows.codebook_softmax(row, t["table"], t["thresholds"], t["codes"])
-    return {"log_int": scalar_rows.log_int_softmax, "shiftmax": scalar_rows.shiftmax}[name](
-        row, c.attributes, target.bits
-    )
-
-
 def random_rows(rows, length, bits=8, seed=0):
     codes = torch.randint(0, 2**bits, (rows, length), generator=torch.Generator().manual_seed(seed))
     codes[0], codes[1] = 0, 2**bits - 1
@@ -50,7 +39,9 @@ def test_integer_form_is_the_scalar_reference(name, bits, scale):
     c = kind.constants(source, target)
     codes = random_rows(60, 33)
     got = kind.integer(codes, source, target, c)
-    assert got.tolist() == [scalar(name, row, c, target) for row in codes.tolist()]
+    assert got.tolist() == [
+        scalar_rows.softmax_kind(name, row, c, target) for row in codes.tolist()
+    ]
     assert kind.integer(codes[:, :1], source, target, c).unique().numel() == 1
 
 
@@ -71,7 +62,7 @@ def test_any_row_stays_within_its_proved_sum(row, kind_bits, scale, zero_point):
     target = kind.format(bits, SPREAD)
     c = kind.constants(source, target)
     got = kind.integer(torch.tensor([row]), source, target, c)
-    assert got[0].tolist() == scalar(name, row, c, target)
+    assert got[0].tolist() == scalar_rows.softmax_kind(name, row, c, target)
     assert ((got >= target.low) & (got <= target.high)).all()
     decoded = target.integers(got.double())
     assert float(decoded.sum()) <= c.attributes["row_limit"]
@@ -116,7 +107,7 @@ def test_log_int_softmax_has_the_published_integers(scale):
     for row, exponents in zip(codes.tolist(), got, strict=True):
         published = scalar_rows.published_log_int_softmax(row, scale)
         assert exponents == [15 if k is None else min(k, 15) for k in published]
-    assert target.codebook == tuple(2**k for k in range(14, -1, -1)) + (0,)
+    assert target.codebook == (*(2**k for k in range(14, -1, -1)), 0)
 
 
 def test_sixteen_in_place_of_thirty_shifts_changes_next_to_nothing():

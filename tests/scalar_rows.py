@@ -62,6 +62,19 @@ def shiftmax(row, a, bits):
     return [(2**31 // sum(e)) * value // 2 ** (32 - bits) for value in e]
 
 
+def layer_norm(row, scale, offset, epsilon, shift, fmt):
+    """row: whole numbers, zero point gone and channel shifts done."""
+    count, total = len(row), sum(row)
+    variance = count * sum(x * x for x in row) - total * total + epsilon
+    reciprocal = 2**40 // math.isqrt(variance * 2**12)
+    result = []
+    for x, a, b in zip(row, scale, offset, strict=True):
+        normal = ((count * x - total) * reciprocal + 2**23) // 2**24
+        y = (normal * a + b + 2 ** (shift - 1)) // 2**shift
+        result.append(clamp(fmt.zero_point + y, fmt.low, fmt.high))
+    return result
+
+
 def layer_norm_8bit(row, mantissa, exponent, offset, epsilon, fmt):
     """row: whole numbers, zero point gone and channel shifts done."""
     count, total = len(row), sum(row)
@@ -93,6 +106,31 @@ def log2_divide(n, d, a, fmt):
     shift = a["shift"] + rounded_log2(max(d + a["epsilon"], 1))
     scaled = math.floor(Fraction(n * a["multiplier"], 2**shift) + Fraction(1, 2))
     return clamp(fmt.zero_point + scaled, fmt.low, fmt.high)
+
+
+def softmax_kind(name, row, c, target):
+    """A row of codes by the kind of softmax called `name`, c being its constants."""
+    t = {role: value.tolist() for role, value in c.tensors.items()}
+    if name == "table":
+        return table_softmax(row, t["table"], c.attributes["levels"])
+    if name in ("log_sqrt2", "two_scale"):
+        return codebook_softmax(row, t["table"], t["thresholds"], t["codes"])
+    return {"log_int": log_int_softmax, "shiftmax": shiftmax}[name](row, c.attributes, target.bits)
+
+
+def layer_norm_kind(name, row, c, target):
+    """A row of whole numbers by the kind of LayerNorm called `name`."""
+    epsilon = c.attributes["epsilon"]
+    t = {role: value.tolist() for role, value in c.tensors.items()}
+    if name == "reciprocal":
+        args = (t["scale"], t["offset"], epsilon, c.attributes["shift"])
+        return layer_norm(row, *args, target)
+    return layer_norm_8bit(row, t["mantissa"], t["exponent"], t["offset"], epsilon, target)
+
+
+def division_kind(name, n, d, attributes, target):
+    """Two whole numbers by the kind of division called `name`."""
+    return {"exact": divide, "log2": log2_divide}[name](n, d, attributes, target)
 
 
 # The methods as published.
