@@ -182,6 +182,8 @@ def test_a_space_gives_model_data_and_method(tmp_path):
         ([*RANDOM, "method=[minmax,min_max]"], "Did you mean 'minmax'?"),
         ([*RANDOM, "method=[]"], "names none"),
         ([*RANDOM, "model=deit_tinny_patch16_224"], "Nearest: deit_tiny_patch16_224"),
+        ([*RANDOM, "softmax=sharp"], "quantize.softmax=sharp: unknown. Known: "),
+        ([*RANDOM, "method=all", "scales=odd"], "quantize.scales=odd: unknown. Known: "),
         ([*RANDOM, "w_bits=9"], "w_bits=9 must be from 2 to 8"),
         ([*RANDOM, "a_bits=1"], "a_bits=1 must be from 2 to 8"),
         ([*RANDOM, "scheme=log3"], "log2, "),

@@ -51,8 +51,9 @@ def quantize_model(settings: PosttrainSettings, methods: list[str], console: Con
     write_atomic(path, json.dumps(_report(settings, bench, results, failures, labelled), indent=1))
     bench.progress.say(f"written: {path}")
     if settings.save and results:
-        write_atomic(Path(settings.save), _best(results).model.to_bytes())
-        bench.progress.say(f"integer model of {_best(results).method}: {settings.save}")
+        best = _best(results, labelled)
+        write_atomic(Path(settings.save), best.model.to_bytes())
+        bench.progress.say(f"integer model of {best.method}: {settings.save}")
     return 1 if failures or any(r.differing for r in results) else 0
 
 
@@ -106,6 +107,11 @@ def _report(
     }
 
 
-def _best(results: Sequence[Result]) -> Result:
-    """Return the result with the most images right, then the cleanest logits."""
-    return max(results, key=lambda r: (r.comparison.correct, -r.comparison.logits.error_db))
+def _best(results: Sequence[Result], labelled: bool) -> Result:
+    """Return the result with the most images right (or agreeing), then the cleanest logits."""
+
+    def rank(result: Result) -> tuple[int, float]:
+        c = result.comparison
+        return (c.correct if labelled else c.agreeing, -c.logits.error_db)
+
+    return max(results, key=rank)

@@ -1,6 +1,7 @@
 """Quantise one float network by one or several methods, and measure each."""
 
 import copy
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -26,6 +27,7 @@ from codesign.quantize.lower import lower
 from codesign.quantize.methods import METHODS, Recipe
 from codesign.quantize.network import QuantizedNetwork
 from codesign.quantize.quantize import quantize
+from codesign.quantize.recipe_check import check_recipe
 from codesign.search.evaluator import recipe_of, torch_device
 from codesign.space import GATES
 from codesign.train.distill import Schedule, Teacher, distill
@@ -120,12 +122,18 @@ class Bench:
         return self._measured(method, recipe, network, model, kept, seconds)
 
     def _quantize(self, method: str, design: Design, recipe: Recipe) -> QuantizedNetwork:
+        batch = self.settings.quantize.calibration_batch
         with self.progress.stage(f"{method}: calibrating on {len(self.images)} images"):
             if self._means is None and recipe.bias_correction:
-                self._means = mean_outputs(self.graph, self.images)
-            means = self._means
+                self._means = mean_outputs(self.graph, self.images, batch)
             return quantize(
-                self.graph, design, recipe, self.images, layer_means=means, device=self.device
+                self.graph,
+                design,
+                recipe,
+                self.images,
+                layer_means=self._means,
+                device=self.device,
+                batch_size=batch,
             )
 
     def _distill(self, method: str, network: QuantizedNetwork) -> int:
@@ -223,8 +231,12 @@ def check_choices(settings: PosttrainSettings) -> None:
     """Check the choices that only the numerics know, before anything is trained.
 
     Raises:
-        UserError: The scheme, its width or the activation function is none there is.
+        UserError: The scheme, its width, the activation function or (one method only: of several
+            the others go on) a choice of the recipe is none there is.
     """
+    methods = methods_of(settings.quantize.method)
+    if len(methods) == 1:
+        check_recipe(recipe_of(replace(settings.quantize, method=methods[0])))
     layer_format(settings)
     if settings.activation:
         ACTIVATIONS.get(settings.activation)
@@ -292,8 +304,8 @@ def result_json(result: Result, *, labelled: bool) -> dict[str, Any]:
 
 
 def finite(value: float) -> float | None:
-    """Return the value, or None for an infinity, which JSON cannot hold."""
-    return value if abs(value) != float("inf") else None
+    """Return the value, or None for one that is not finite, which JSON cannot hold."""
+    return value if math.isfinite(value) else None
 
 
 def _moved(tensors: Mapping[str, Tensor], device: str) -> dict[str, Tensor]:

@@ -1,6 +1,6 @@
 """The settings of `python -m codesign.quantize`, and their shorthands."""
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,9 @@ class PosttrainSettings:
         "", "search space whose model, data, teacher and quantize settings to take"
     )
     out: str = setting("", "JSON file to write; empty: quantized/<model>_<method>.json in runs_dir")
-    save: str = setting("", "file for the integer model (npz); empty writes none")
+    save: str = setting(
+        "", "npz file for the integer model, of several methods the best; empty: none"
+    )
     scheme: str = setting("uniform", "weight scheme of the layers; mixed@0.5 gives its number too")
     w_bits: int = setting(8, "bits of the weights")
     a_bits: int = setting(8, "bits of the codes entering a layer")
@@ -70,8 +72,12 @@ class PosttrainSettings:
     distill: PostDistillSettings = field(default_factory=PostDistillSettings)
 
     def for_search(self) -> SearchSettings:
-        """Return the same model, data and teacher as a search's settings."""
+        """Return the same model, data and teacher as a search's settings.
+
+        The method is a search's default: here it may be several.
+        """
         sections = {name: getattr(self, name) for name in FROM_SPACE}
+        sections["quantize"] = replace(self.quantize, method=QuantizeSettings().method)
         return SearchSettings(space=self.space, study="quantize", **sections)
 
     @property

@@ -1,0 +1,141 @@
+"""The spaces that ship: each loads, captures, prices, quantises, and grows to full size."""
+
+import random
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from codesign.data import load_data
+from codesign.graph.capture import capture
+from codesign.graph.outline import outline
+from codesign.graph.workload import workload
+from codesign.posttrain.measure import differing_integers
+from codesign.quantize.lower import lower
+from codesign.quantize.quantize import quantize
+from codesign.search.evaluator import recipe_of
+from codesign.settings import load_settings
+from codesign.space import SearchSpace
+from codesign.train.model import build_model, data_config
+from costmodels.estimate import estimate
+
+FOLDER = Path(__file__).parents[1] / "search_spaces"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+MARK = "# At full size, add:"
+
+
+def settings_of(name, *words):
+    return load_settings([f"space={FOLDER / name}.yaml", *words])
+
+
+def full_size_words(name):
+    """Return the key=value words of the comment that says how to grow the space."""
+    lines = (FOLDER / f"{name}.yaml").read_text().splitlines()
+    start = next(i for i, line in enumerate(lines) if line.strip() == MARK)
+    comment = []
+    for line in lines[start + 1 :]:
+        if not line.startswith("#   "):
+            break
+        comment += shlex.split(line[1:])
+    return comment
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def space(request):
+    """A space's name, settings, data, captured network (random weights) and SearchSpace."""
+    settings = settings_of(request.param)
+    data = load_data(settings.data, data_config(settings.model))
+    torch.manual_seed(0)
+    model = build_model(settings.model, data.num_classes)
+    graph = capture(model, data.input_shape, settings.model.name)
+    return request.param, settings, data, graph, SearchSpace(settings, outline(graph))
+
+
+def write_images(folder, count):
+    """Write small images of noise."""
+    folder.mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    for i in range(count):
+        Image.fromarray(generator.integers(0, 256, (32, 40, 3), np.uint8)).save(folder / f"{i}.png")
+
+
+def random_design(space, seed):
+    rng = random.Random(seed)
+    return space.decode({name: rng.choice(choices) for name, choices in space.genes.items()})
+
+
+def test_the_five_spaces_are_there():
+    assert set(NAMES) >= {
+        *("mobilevit_mixed", "mobilevit_shiftswish", "swin_relu"),
+        *("deit_fqvit", "efficientvit_trio"),
+    }
+
+
+def test_designs_survive_encoding(space):
+    *_, search_space = space
+    for seed in range(5):
+        design = random_design(search_space, seed)
+        assert search_space.decode(search_space.encode(design)) == design
+
+
+def test_objectives_and_constraints_are_metrics_there_are(space):
+    _, settings, _, graph, search_space = space
+    design = random_design(search_space, 0)
+    recipe = recipe_of(settings.quantize)
+    work = workload(graph, design, recipe)
+    cost = estimate(work, design.accelerator, gpus=tuple(settings.cost.gpus))
+    wanted = {*settings.objectives, *settings.constraints} - {"accuracy"}
+    assert wanted <= set(cost.metrics)
+
+
+def test_a_random_design_is_one_integer_model(space):
+    _, settings, data, graph, search_space = space
+    design = random_design(search_space, 1)
+    images = data.split("train").load(range(16))[0]
+    model = lower(quantize(graph, design, recipe_of(settings.quantize), images))
+    differing, compared = differing_integers(model, images[:1], "cpu")
+    assert compared > 10_000
+    assert differing == 0
+
+
+def test_a_third_of_random_designs_keep_the_constraint_on_the_mean(space):
+    """Refused designs are never trained; too many of them would leave nothing to learn from."""
+    name, settings, _, graph, search_space = space
+    limit = settings.constraints.get("model.mean_weight_bits")
+    if name != "mobilevit_shiftswish":
+        assert limit is None
+        return
+    sizes = {node.name: graph.tensors[node.parameters["weight"]].numel() for node in graph.layers}
+    kept = 0
+    for seed in range(100):
+        formats = random_design(search_space, seed).layer_formats
+        bits = sum(sizes[layer] * f.weight_bits for layer, f in formats.items())
+        kept += limit["min"] <= bits / sum(sizes.values()) <= limit["max"]
+    assert kept >= 33
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_full_size_is_what_the_comment_says(name, tmp_path):
+    """The comment's keys, on a folder of images; weights stay random, so nothing is fetched."""
+    words = full_size_words(name)
+    keys = {word.partition("=")[0] for word in words}
+    assert {"data.name", "data.path", "data.image_size", "model.pretrained"} <= keys
+    assert settings_of(name, *words).model.pretrained
+    for split in ("train", "validation"):
+        for kind in ("cat", "dog", "eel"):
+            write_images(tmp_path / split / kind, 4)
+    settings = settings_of(name, *words, f"data.path={tmp_path}", "model.pretrained=false")
+    assert settings.model.kwargs == {}
+    config = data_config(settings.model)
+    data = load_data(settings.data, config)
+    assert data.input_shape == tuple(config["input_size"])
+    assert data.input_shape[1] >= 224
+    model = build_model(settings.model, data.num_classes)
+    with torch.no_grad():
+        assert model(data.split("validation").load([0, 1])[0]).shape == (2, 3)
+    reduced = settings_of(name)
+    assert asdict(reduced.network) == asdict(settings.network)
