@@ -1,7 +1,8 @@
 """The vector unit: which circuit does each function, what a lane of it costs, how long it takes.
 
-Every lane holds one circuit of each function the workload uses. The circuits are
-`reference/vector_unit.v`; their resources (`vector_unit.csv`) are synthesis results.
+Every lane holds one circuit of each function the workload uses. The circuits are those of
+`reference/vector_unit/*.v`, which compute the integers of `codesign/numerics/README.md` (the tests
+simulate them); their resources (`vector_unit.csv`) are synthesis results.
 """
 
 from collections.abc import Iterable
@@ -19,10 +20,11 @@ class Function:
     """How the vector unit does a function.
 
     Attributes:
-        circuit: Module of `reference/vector_unit.v`.
+        circuit: Module of `reference/vector_unit/*.v`.
         passes: Times each element goes through a lane.
         row_cycles: Extra cycles a row costs its lane (a serial division or root), where rows of
             different lanes proceed together.
+        wide_circuit: Module in place of `circuit` for codes of more than 4 bits.
         operands: Streams read from memory when the operation stands alone.
         reduces: One element is written a row, not one an element.
     """
@@ -32,11 +34,17 @@ class Function:
     row_cycles: int = 0
     operands: int = 1
     reduces: bool = False
+    wide_circuit: str = ""
 
 
-# The serial divider takes 32 cycles and the serial root 16.
+# row_cycles are those of the simulated circuits: a serial root takes a cycle for each bit of the
+# root, a serial divider one for each bit of the quotient. Shift-Swish and ShiftGELU are one
+# circuit: only the constant `unit`, the codes that make 1.0, differs. A hard sigmoid is a rescaling
+# whose result the clamp cuts off.
 FUNCTIONS = {
     "requantize": Function("requantize"),
+    "requantize_shift": Function("requantize_shift"),
+    "affine": Function("affine"),
     "table": Function("table_lookup"),
     "relu": Function("relu"),
     "relu6": Function("clip"),
@@ -45,11 +53,21 @@ FUNCTIONS = {
     "hardsigmoid": Function("rescale"),
     "shift_swish": Function("shift_swish"),
     "shift_gelu": Function("shift_swish"),
-    "softmax": Function("softmax", passes=3, row_cycles=32),
-    "layer_norm": Function("layer_norm", passes=2, row_cycles=48),
+    "softmax": Function("softmax", passes=3),
+    "log_int_softmax": Function("log_int_softmax", passes=3),
+    "codebook_softmax": Function(
+        "codebook_softmax", passes=3, wide_circuit="codebook_softmax_wide"
+    ),
+    "shiftmax": Function("shiftmax", passes=3, row_cycles=15),
+    "layer_norm": Function("layer_norm", passes=2, row_cycles=68),
+    "layer_norm_ptf": Function("layer_norm_ptf", passes=2, row_cycles=71),
+    "group_norm": Function("group_norm", passes=2, row_cycles=68),
+    "rms_norm": Function("rms_norm", passes=2, row_cycles=68),
+    "layer_norm_8bit": Function("layer_norm_8bit", passes=2, row_cycles=93),
     "add": Function("add", operands=2),
     "mul": Function("multiply", operands=2),
     "divide": Function("divide", operands=2),
+    "log2_divide": Function("log2_divide", operands=2),
     "rescale": Function("rescale"),
     "concat": Function("rescale"),
     "pool": Function("mean_pool", reduces=True),
@@ -130,14 +148,23 @@ def operation_bytes(operation: VectorOperation) -> int:
 
 def lane_cost(operations: Iterable[VectorOperation]) -> Fabric:
     """Return the resources of one lane that does all the operations."""
-    circuits = {function_of(op).circuit for op in operations} - {"table_lookup"}
+    operations = list(operations)
+    circuits = {_circuit(op) for op in operations} - {"table_lookup"}
+    if "requantize_shift" not in circuits:
+        circuits.add("requantize")  # every matrix layer ends in one
     total = Fabric()
-    for circuit in sorted(circuits | {"requantize"}):  # every matrix layer ends in one
+    for circuit in sorted(circuits):
         total += _circuit_cost(circuit)
     table_bits = max(
         (op.output_bits << op.input_bits for op in operations if op.function == "table"), default=0
     )
     return total + _circuit_cost("table_lookup") * (table_bits / (8 << 8))
+
+
+def _circuit(operation: VectorOperation) -> str:
+    function = function_of(operation)
+    wide = function.wide_circuit if operation.output_bits > 4 else ""
+    return wide or function.circuit
 
 
 @cache
