@@ -37,6 +37,22 @@ OPERATIONS = {
         " `r = floor(sqrt(V << 12))`, `k = 2^40 / r`, `n = ((C * x - S) * k + 2^23) >> 24`,"
         " `clamp(zero_point + ((n * scale_c + offset_c + 2^(shift-1)) >> shift))`"
     ),
+    "group_norm": (
+        "over groups of N elements: `S = sum x`, `t` is `row_shift`,"
+        " `V = ((N * sum x^2 - S^2) >> 2 * t) + epsilon`, `k = 2^40 / floor(sqrt(V << 12))`,"
+        " `n = (((N * x - S) >> t) * k + 2^23) >> 24`,"
+        " `clamp(zero_point + ((n * scale_c + offset_c + 2^(shift-1)) >> shift))`"
+    ),
+    "rms_norm": "over the last axis: as `group_norm` with `S = 0`",
+    "max_pool2d": "`R(max x)` under each window; `pads` (top, bottom, left, right) never win",
+    "avg_pool2d": "`R(sum x)` under each window; the multiplier (of each place) divides",
+    "max": "`R(max x)` over `dims`",
+    "affine": (
+        "`clamp(zero_point + ((x * multiplier_c + offset_c + 2^(shift_c-1)) >> shift_c))`,"
+        " c along `axis`"
+    ),
+    "pad": "codes around the tensor that are all `value`, which stands for zero",
+    "gather": "the codes at `indices` of dimension `dim`",
     "mean": "`R(sum x)` over `dims`; the multiplier holds the division by the count",
     "concat": "the inputs' codes one after the other along `dim` (all have one format)",
     "constant": "the codes in `value`",
