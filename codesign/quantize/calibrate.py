@@ -1,10 +1,12 @@
 """Calibration: weight scales and the format of every tensor of codes, in one pass."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from codesign.errors import RunError
 from codesign.graph.execute import run
 from codesign.graph.ir import LAYER_OPERATIONS, SHAPE_OPERATIONS, Graph, Node
 from codesign.numerics.fixed_point import Format
@@ -37,6 +39,9 @@ def calibrate(
         layer_means: The float model's mean output per channel of every layer
             (`mean_outputs`); if given, biases are corrected towards them.
         batch_size: Images evaluated at once, and observed together.
+
+    Raises:
+        RunError: Some node's values are not finite.
     """
     batches = images.split(batch_size)
     values: dict[str, list[Tensor]] = {}
@@ -96,6 +101,8 @@ def _correct_bias(
 
 
 def _format(network: QuantizedNetwork, node: Node, raw: Sequence[Tensor]) -> Format:
+    if not all(math.isfinite(float(values.sum(dtype=torch.float64))) for values in raw):
+        raise RunError(f"{node.name}: its values on the calibration images are not finite.")
     if node.op == "softmax":
         kind, bits = SOFTMAXES.get(node.attributes["kind"]), node.attributes["bits"]
         sample = [part for x in raw for part in (thinned(rows(x, None)), x.amax().reshape(1, 1))]

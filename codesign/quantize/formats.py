@@ -14,6 +14,8 @@ from codesign.quantize.recipe import Recipe
 
 LOGITS_HEADROOM = 4.0
 """The logits' 16-bit codes reach to four times the largest calibrated logit."""
+LEAST_INNER_SCALE = 2.0**-16
+"""In front of an arithmetic activation: it keeps products of codes within 32 bits."""
 INNER_HEADROOM = 1.25
 """Other 16-bit codes, in front of an affine operation."""
 LARGEST_FACTOR = 3
@@ -59,6 +61,8 @@ def wide(batches: Batches, bits: int, recipe: Recipe, headroom: float, node: Nod
     peak = max(max(float(values.abs().max()) for values in batches), 1e-6) * headroom
     signed = not _clips(node)  # clipping is at the smallest code
     scale = peak / (2 ** (bits - 1) if signed else 2**bits - 1)
+    if bits < 16:
+        scale = max(scale, LEAST_INNER_SCALE)
     if recipe.scales == "power_of_two":
         scale = 2.0 ** math.ceil(math.log2(scale))
     return Format(bits, scale, 0, signed=signed)

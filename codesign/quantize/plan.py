@@ -156,6 +156,14 @@ def _fuses(node: Node) -> bool:
     return node.op in _FUSING and node.attributes.get("kind") != "fq_vit"
 
 
+def _bits_before(activation: Node, readers: Mapping[str, list[Node]]) -> int:
+    """Return the width in front of an activation, more than 8 bits only before channels part."""
+    behind = readers[activation.name]
+    if [node.op for node in behind] != ["affine"]:
+        return STORED_BITS
+    return ACTIVATIONS.get(activation.attributes["function"]).input_bits
+
+
 def _with_bits(node: Node, readers: Mapping[str, list[Node]], design: Design, graph: Graph) -> Node:
     if node.op in SHAPE_OPERATIONS:
         return node
@@ -167,7 +175,7 @@ def _with_bits(node: Node, readers: Mapping[str, list[Node]], design: Design, gr
         if ACTIVATIONS.get(reader.attributes["function"]).clips:
             extra["fused"] = reader.name
         else:
-            extra["bits"] = STORED_BITS
+            extra["bits"] = _bits_before(reader, readers)
     elif reader is not None and reader.op == "affine" and (_fuses(node) or node.op == "activation"):
         extra["bits"] = INNER_BITS
     if node.op == "softmax":

@@ -22,12 +22,15 @@ class Activation(ABC):
         hardware_function: Name by which the cost models price it.
         clips: The function only clips at zero, so the layer before it computes it for free by
             rounding straight to the function's own output format.
+        input_bits: Widest codes it reads. Arithmetic may take more than 8 bits where its result
+            is not stored as it is but divided by channel.
     """
 
     name: str
     operation: str = "lookup"
     hardware_function: str = "table"
     clips: bool = False
+    input_bits: int = 8
 
     @abstractmethod
     def float(self, x: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ class HardSwish(Activation):
 
     operation = "hardswish"
     hardware_function = "hardswish"
+    input_bits = 12
 
     def float(self, x: Tensor) -> Tensor:
         """Return x * relu6(x + 3) / 6."""
