@@ -61,8 +61,10 @@ class QuantizeSettings:
     method: str = setting("mse_p", "a published method or a plain observer")
     observer: str = setting("", "how ranges are chosen; empty here and below: the method's own")
     norm_inputs: str = setting("", "codes of what norms read: tensor or ptf")
-    layer_norm: str = setting("", "arithmetic of LayerNorm")
-    softmax: str = setting("", "arithmetic of softmax")
+    layer_norm: str = setting("", "arithmetic of LayerNorm: reciprocal or fq_vit")
+    softmax: str = setting(
+        "", "arithmetic of softmax: table, log_int, shiftmax, log_sqrt2 or two_scale"
+    )
     attention_bits: int = setting(0, "width of the codes of probabilities; 0: the method's own")
     activation_codes: str = setting("", "codes behind GELU and its like: uniform or two_scale")
     division: str = setting("", "arithmetic of divisions: exact or log2")

@@ -6,6 +6,8 @@ PRINCIPLES = """\
 - A code `q` of a format (`scale`, `zero_point`, `bits`, `signed`) stands for the real number
   `scale * (q - zero_point)`. Codes run from 0 to 2^bits - 1, or from -2^(bits-1) where signed.
 - `x` below is a centred input, `q - zero_point`. Padding and missing values are `x = 0`.
+- A format with `shifts` has a factor for each channel along `axis`: `x = (q - zero_point) << shift`,
+  and rounding to it shifts by `s + shift`. One with a `codebook` has `x = codebook[q]`.
 - `>>` is the arithmetic shift right: it rounds down. So does `/` between integers.
 - Requantisation rounds half up: `R(a) = clamp(zero_point + ((a * M + 2^(s-1)) >> s))`, with the
   unsigned multiplier `M < 2^16` and the shift `1 <= s <= 44`; clamp limits to the output's codes.
@@ -28,6 +30,7 @@ OPERATIONS = {
         " then `R(x * sigma)`; `e(v)`: `p = v + (v >> 1) - (v >> 4)`, `n = -p / unit`,"
         " `f = -p - n * unit`, `e = ((unit - (f >> 1)) << 20) >> min(n, 62)`"
     ),
+    "shift_gelu": "as shift_swish; `unit` counts the codes that make 1 / 1.702",
     "softmax": (
         "over the last axis: `e_i = table[max(q) - q_i]`, `S = sum e`,"
         " `(2 * levels * e_i + S) / (2 * S)`"
@@ -53,6 +56,39 @@ OPERATIONS = {
     ),
     "pad": "codes around the tensor that are all `value`, which stands for zero",
     "gather": "the codes at `indices` of dimension `dim`",
+    "log_int_softmax": (
+        "over the last axis: `I = min((max(q) - q_i) << distance_shift, limit * unit)`,"
+        " `n = I / unit`, `r = I - n * unit`,"
+        " `e_i = (r * (r - linear) + constant) << (limit - n)`, `S = sum e`,"
+        " `ratio = (2 * S + e_i) / (2 * e_i)`, `k` = place of its leading one plus the bit behind it;"
+        " `k`, or 2^bits - 1 (zero) where `k > largest_exponent`"
+    ),
+    "shiftmax": (
+        "over the last axis: `v = -((max(q) - q_i) << distance_shift)`,"
+        " `p = min(-v - (v >> 1) + (v >> 4), limit * unit)`, `n = p / unit`, `r = p - n * unit`,"
+        " `e_i = ((2 * unit - r) << (limit - 1)) >> n`, `S = sum e`,"
+        " `((2^31 / S) * e_i) >> (32 - bits)`"
+    ),
+    "codebook_softmax": (
+        "over the last axis: `e_i = table[max(q) - q_i]`, `S = sum e`,"
+        " `P = (2^16 * e_i + S) / (2 * S)`, `codes[number of thresholds <= P]`"
+    ),
+    "layer_norm_8bit": (
+        "over the last axis of C: `S = sum x`, `V = C * sum x^2 - S^2 + epsilon`, `t` even with"
+        " `2^60 <= V << t < 2^62`, `rho = 2^61 / floor(sqrt(V << t)) + 1`, `P = |mantissa_c| * rho`,"
+        " `N = clamp(69 + exponent_c - t/2 - bits(P), 0, 31)` (0 where the mantissa is),"
+        " `a = min(P >> max(37 + exponent_c - t/2 - N, 0), 2^32 - 1)`, `g` the mantissa's sign,"
+        " `B = ((offset_c << N) - (g * a * S) / (2^8 * C) + 2^15) >> 16`,"
+        " `clamp(zero_point + ((g * (a >> 24) * x + B + ((1 << N) >> 1)) >> N))`"
+    ),
+    "divide": (
+        "`D = x2 + epsilon` (1 where that is 0; both signs changed where it is negative),"
+        " `clamp(zero_point + (2 * x1 * M + (D << s)) / (D << (s + 1)))`"
+    ),
+    "log2_divide": (
+        "`d = max(x2 + epsilon, 1)`, `e` = place of its leading one plus the bit behind it,"
+        " `R(x1)` with the shift `s + e`"
+    ),
     "mean": "`R(sum x)` over `dims`; the multiplier holds the division by the count",
     "concat": "the inputs' codes one after the other along `dim` (all have one format)",
     "constant": "the codes in `value`",

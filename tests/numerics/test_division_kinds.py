@@ -77,6 +77,23 @@ def test_zero_below_the_line_counts_as_one():
         assert zero == one
 
 
+def test_exact_keeps_row_sums_of_many_sizes_at_sixteen_bits():
+    """Numerators and row sums of one tensor: at 8 bits little is left of the smaller rows."""
+    rng = np.random.default_rng(0)
+    sums = torch.from_numpy(np.exp(rng.uniform(np.log(20), np.log(2000), 4000)))
+    values = torch.from_numpy(rng.uniform(-1, 1, 4000))
+    target, errors = Format(8, 2.0 / 255, 128), {}
+    for bits in (8, 16):
+        fmt = Format(bits, 2000 / (2 ** (bits - 1) - 1), 0, signed=True)
+        division = DIVISIONS.get("exact")
+        c = division.constants(1e-5, fmt, fmt, target)
+        codes = fmt.quantize(values * sums), fmt.quantize(sums)
+        got = target.dequantize(division.integer(*codes, (fmt, fmt), target, c))
+        errors[bits] = float((got - values).abs().mean())
+    assert errors[16] < 0.3 * target.scale
+    assert errors[8] > 5 * errors[16]
+
+
 def test_exact_divides_by_negative_numbers():
     division = DIVISIONS.get("exact")
     c = division.constants(0.0, WIDE, WIDE, TARGET)

@@ -20,7 +20,7 @@ mantissa G_c and an exponent h_c, C * |gamma_c| / s' = G_c * 2**-h_c with 2**15 
                                                              b_c = round(beta / s' * 2**16)
     y_c = clamp(z' + ((sign_c * M_c * X_c + B_c + ((1 << N_c) >> 1)) >> N_c))
 
-M is the published floor unless |A| * 2**N falls short of a whole number by less than 2**-20. |A| is
+M is the published floor unless |A| * 2**N falls short of a whole number by less than 2**-21. |A| is
 limited below 2**8 in M, as published, and in B too. Halves round up, once.
 """
 
