@@ -6,8 +6,9 @@ PRINCIPLES = """\
 - A code `q` of a format (`scale`, `zero_point`, `bits`, `signed`) stands for the real number
   `scale * (q - zero_point)`. Codes run from 0 to 2^bits - 1, or from -2^(bits-1) where signed.
 - `x` below is a centred input, `q - zero_point`. Padding and missing values are `x = 0`.
-- A format with `shifts` has a factor for each channel along `axis`: `x = (q - zero_point) << shift`,
-  and rounding to it shifts by `s + shift`. One with a `codebook` has `x = codebook[q]`.
+- A format with `shifts` has a factor for each channel along `axis`: there `x` is
+  `(q - zero_point) << shift`, and rounding to it shifts by `s + shift`. With a `codebook`, `x` is
+  `codebook[q]`.
 - `>>` is the arithmetic shift right: it rounds down. So does `/` between integers.
 - Requantisation rounds half up: `R(a) = clamp(zero_point + ((a * M + 2^(s-1)) >> s))`, with the
   unsigned multiplier `M < 2^16` and the shift `1 <= s <= 44`; clamp limits to the output's codes.
@@ -60,8 +61,8 @@ OPERATIONS = {
         "over the last axis: `I = min((max(q) - q_i) << distance_shift, limit * unit)`,"
         " `n = I / unit`, `r = I - n * unit`,"
         " `e_i = (r * (r - linear) + constant) << (limit - n)`, `S = sum e`,"
-        " `ratio = (2 * S + e_i) / (2 * e_i)`, `k` = place of its leading one plus the bit behind it;"
-        " `k`, or 2^bits - 1 (zero) where `k > largest_exponent`"
+        " `ratio = (2 * S + e_i) / (2 * e_i)`, `k` = place of its leading one plus the bit behind"
+        " it; `k`, or 2^bits - 1 (zero) where `k > largest_exponent`"
     ),
     "shiftmax": (
         "over the last axis: `v = -((max(q) - q_i) << distance_shift)`,"
@@ -75,7 +76,8 @@ OPERATIONS = {
     ),
     "layer_norm_8bit": (
         "over the last axis of C: `S = sum x`, `V = C * sum x^2 - S^2 + epsilon`, `t` even with"
-        " `2^60 <= V << t < 2^62`, `rho = 2^61 / floor(sqrt(V << t)) + 1`, `P = |mantissa_c| * rho`,"
+        " `2^60 <= V << t < 2^62`, `rho = 2^61 / floor(sqrt(V << t)) + 1`,"
+        " `P = |mantissa_c| * rho`,"
         " `N = clamp(69 + exponent_c - t/2 - bits(P), 0, 31)` (0 where the mantissa is),"
         " `a = min(P >> max(37 + exponent_c - t/2 - N, 0), 2^32 - 1)`, `g` the mantissa's sign,"
         " `B = ((offset_c << N) - (g * a * S) / (2^8 * C) + 2^15) >> 16`,"
