@@ -70,6 +70,9 @@ class QuantizeSettings:
     division: str = setting("", "arithmetic of divisions: exact or log2")
     scales: str = setting("", "free, or power_of_two: requantisation by shifts")
     reconstruction: str = setting("", "none or adaround, after calibration")
+    reconstruction_steps: int = setting(200, "steps a block; its activation scales get half")
+    reconstruction_batch: int = setting(32, "images a step")
+    reconstruction_drop: float = setting(0.0, "chance of an activation to stay real (QDrop: 0.5)")
     calibration_images: int = setting(128, "training images observed")
     calibration_batch: int = setting(32, "images observed at once")
 

@@ -36,6 +36,8 @@ AT_LEAST: dict[str, float] = {
     "teacher.epochs": 0,
     "teacher.batch_size": 1,
     "quantize.calibration_images": 1,
+    "quantize.reconstruction_steps": 0,
+    "quantize.reconstruction_batch": 1,
     "quantize.calibration_batch": 1,
     "distill.steps": 0,
     "distill.batch_size": 1,
@@ -65,6 +67,8 @@ def check_settings(settings: SearchSettings) -> None:
     if not 0 < settings.distill.judge_fraction < 1:
         raise UserError("distill.judge_fraction must be between 0 and 1, both excluded.")
     _check_quantize(settings.quantize)
+    if not 0 <= settings.quantize.reconstruction_drop < 1:
+        raise UserError("quantize.reconstruction_drop must be from 0 to below 1.")
     _check_objectives(settings)
     _check_network(settings.network)
     _check_accelerator(settings.accelerator)

@@ -28,7 +28,7 @@ from codesign.quantize.methods import METHODS, Recipe
 from codesign.quantize.network import QuantizedNetwork
 from codesign.quantize.quantize import quantize
 from codesign.quantize.recipe_check import check_recipe
-from codesign.search.evaluator import recipe_of, torch_device
+from codesign.search.evaluator import recipe_of, reconstruction_of, torch_device
 from codesign.space import GATES
 from codesign.train.distill import Schedule, Teacher, distill
 from costmodels.accelerator import Accelerator
@@ -123,7 +123,8 @@ class Bench:
 
     def _quantize(self, method: str, design: Design, recipe: Recipe) -> QuantizedNetwork:
         batch = self.settings.quantize.calibration_batch
-        with self.progress.stage(f"{method}: calibrating on {len(self.images)} images"):
+        stage = self.progress.stage(f"{method}: calibrating on {len(self.images)} images")
+        with stage as report:
             if self._means is None and recipe.bias_correction:
                 self._means = mean_outputs(self.graph, self.images, batch)
             return quantize(
@@ -134,6 +135,14 @@ class Bench:
                 layer_means=self._means,
                 device=self.device,
                 batch_size=batch,
+                reconstruction=reconstruction_of(self.settings.quantize),
+                progress=lambda block, count, result: self.progress.say(
+                    f"{method}: block {block} of {count} reconstructed, squared error"
+                    f" {result.error_before:.3g} to {result.error_after:.3g}"
+                ),
+                progress=lambda done, count, _: report(
+                    f"{method}: reconstructed {done} of {count} blocks"
+                ),
             )
 
     def _distill(self, method: str, network: QuantizedNetwork) -> int:

@@ -9,6 +9,7 @@ from codesign.graph.ir import Graph
 from codesign.quantize.calibrate import BATCH_IMAGES, calibrate
 from codesign.quantize.network import QuantizedNetwork
 from codesign.quantize.recipe import Recipe
+from codesign.quantize.reconstruct import Progress, Schedule, float_tensors, reconstruct
 
 
 def quantize(
@@ -20,6 +21,8 @@ def quantize(
     layer_means: Mapping[str, Tensor] | None = None,
     device: str = "cpu",
     batch_size: int = BATCH_IMAGES,
+    reconstruction: Schedule | None = None,
+    progress: Progress | None = None,
 ) -> QuantizedNetwork:
     """Return the calibrated network of a design, ready to lower or to distil.
 
@@ -31,8 +34,14 @@ def quantize(
         layer_means: `calibrate.mean_outputs` of the float network, for bias correction.
         device: Where to work.
         batch_size: Images that calibration evaluates at once.
+        reconstruction: How blocks are reconstructed, where the recipe asks for it; the default
+            schedule if None.
+        progress: Called after every block reconstructed (`codesign.quantize.reconstruct`).
     """
     network = QuantizedNetwork.build(graph, design, device, recipe, images)
+    reference = float_tensors(network) if recipe.reconstruction == "adaround" else {}
     means = layer_means if recipe.bias_correction else None
     calibrate(network, images, layer_means=means, batch_size=batch_size)
+    if recipe.reconstruction == "adaround":
+        reconstruct(network, reference, images, reconstruction, progress=progress)
     return network

@@ -24,6 +24,7 @@ from codesign.graph.ir import Graph
 from codesign.graph.outline import outline
 from codesign.graph.workload import workload
 from codesign.integer.model import IntegerModel
+from codesign.quantize import reconstruct
 from codesign.quantize.calibrate import mean_outputs
 from codesign.quantize.lower import lower
 from codesign.quantize.methods import METHODS, Recipe
@@ -175,6 +176,7 @@ class _Bench:
                 self.images,
                 layer_means=self.layer_means,
                 device=self.device,
+                reconstruction=reconstruction_of(self.settings.quantize),
                 batch_size=self.settings.quantize.calibration_batch,
             )
         with clock("convert"):
@@ -226,6 +228,11 @@ class _Bench:
             "validation_images": after.images,
             "distill_losses": list(history.losses),
             "distill_judged": [list(pair) for pair in history.judged],
+            "weight_sparsity": {
+                node.name: node.attributes["weight_sparsity"]
+                for node in model.nodes
+                if "weight_sparsity" in node.attributes
+            },
         }
         return Evaluation(metrics, model.to_bytes(), details)
 
@@ -250,6 +257,15 @@ def recipe_of(settings: QuantizeSettings) -> Recipe:
         UserError: The method is unknown.
     """
     return METHODS.get(settings.method).changed(asdict(settings))
+
+
+def reconstruction_of(settings: QuantizeSettings) -> reconstruct.Schedule:
+    """Return how blocks are reconstructed where the recipe asks for it."""
+    return reconstruct.Schedule(
+        steps=settings.reconstruction_steps,
+        batch_size=settings.reconstruction_batch,
+        drop=settings.reconstruction_drop,
+    )
 
 
 def torch_device(name: str) -> str:
