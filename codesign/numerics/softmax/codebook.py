@@ -50,8 +50,8 @@ class CodebookSoftmax(Softmax):
 
     def quotients(self, e: Tensor, total: Tensor, target: Format, c: Constants) -> Tensor:
         """Return the codes of the probabilities' levels."""
-        wide = torch.floor((e * 2.0 ** (WIDE_BITS + 1) + total) / (2 * total)).to(torch.int64)
-        level = torch.bucketize(wide, c.tensors["thresholds"].to(torch.int64), right=True)
+        wide = torch.floor((e * 2.0 ** (WIDE_BITS + 1) + total) / (2 * total))
+        level = torch.bucketize(wide, c.tensors["thresholds"].double(), right=True, out_int32=True)
         return c.tensors["codes"][level]
 
     def constant_bits(self, input_bits: int, bits: int) -> int:

@@ -21,7 +21,6 @@ from torch import Tensor
 
 from codesign.numerics.constants import Constants
 from codesign.numerics.fixed_point import Format
-from codesign.numerics.integer_functions import round_log2
 from codesign.numerics.softmax.base import MAX_ROW, Softmax, as_attributes, softmax_kind, spread
 
 LN2 = 0.6931
@@ -83,9 +82,15 @@ class LogIntSoftmax(Softmax):
         return (rest * (rest - a["linear"]) + a["constant"]) << (a["limit"] - whole)
 
     def quotients(self, e: Tensor, total: Tensor, target: Format, c: Constants) -> Tensor:
-        """Return the exponents of total / e, those too large as the code of zero."""
-        exponent = round_log2(torch.floor((2 * total + e) / (2 * e)))
-        return torch.where(exponent > c.attributes["largest_exponent"], target.high, exponent)
+        """Return the exponents of total / e, those too large as the code of zero.
+
+        The exponent is the number of 1.5 * 2**j, j = 0, 1, ..., that the ratio reaches.
+        """
+        top = c.attributes["largest_exponent"]
+        steps = 1.5 * 2.0 ** torch.arange(top + 1, dtype=torch.float64, device=e.device)
+        ratio = torch.floor((2 * total + e) / (2 * e))
+        exponent = torch.bucketize(ratio, steps, right=True, out_int32=True)
+        return torch.where(exponent > top, target.high, exponent)
 
     def longest_row(self, c: Constants) -> int:
         """Return the longest row whose 2 * S + e float64 holds exactly."""
