@@ -124,7 +124,7 @@ class Bench:
     def _quantize(self, method: str, design: Design, recipe: Recipe) -> QuantizedNetwork:
         batch = self.settings.quantize.calibration_batch
         stage = self.progress.stage(f"{method}: calibrating on {len(self.images)} images")
-        with stage as report:
+        with stage:
             if self._means is None and recipe.bias_correction:
                 self._means = mean_outputs(self.graph, self.images, batch)
             return quantize(
@@ -139,9 +139,6 @@ class Bench:
                 progress=lambda block, count, result: self.progress.say(
                     f"{method}: block {block} of {count} reconstructed, squared error"
                     f" {result.error_before:.3g} to {result.error_after:.3g}"
-                ),
-                progress=lambda done, count, _: report(
-                    f"{method}: reconstructed {done} of {count} blocks"
                 ),
             )
 
