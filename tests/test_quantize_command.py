@@ -208,7 +208,7 @@ def test_help_names_every_key_and_shorthand(quantise, capsys):
         quantise("--help")
     assert stopped.value.code == 0
     said = capsys.readouterr().out
-    for word in ("method= takes a name, a list", "softmax= is quantize.softmax=", "w_bits=8"):
+    for word in ("method= takes a name, a list", "images=N is", "w_bits=8"):
         assert word in said
 
 

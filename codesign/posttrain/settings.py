@@ -31,6 +31,11 @@ SHORTHANDS = {
     "images": "quantize.calibration_images",
 }
 
+_MORE_HELP = """\
+method= takes a name, a list [minmax,fqvit], or all. Shorthands: model=NAME is model.name=NAME,
+data=NAME is data.name=NAME, images=N is quantize.calibration_images=N, steps=N is distill.steps=N,
+and every key of quantize may be written without its section: softmax=log_int, method=fqvit."""
+
 
 @dataclass
 class PostDistillSettings(DistillSettings):
@@ -147,7 +152,5 @@ def _check(settings: PosttrainSettings, given: set[str]) -> None:
 
 def _help() -> str:
     schema: Any = PosttrainSettings
-    lines = [cli.help_text(schema, PROGRAM, USAGE).rstrip(), ""]
-    lines += ["method= takes a name, a list [minmax,fqvit], or all. Shorthands:"]
-    lines += [f"  {short}= is {key}=" for short, key in SHORTHANDS.items()]
-    return "\n".join(lines) + "\n"
+    text = cli.help_text(schema, PROGRAM, USAGE).rstrip()
+    return f"{text}\n\n{_MORE_HELP}\n"
