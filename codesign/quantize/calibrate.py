@@ -101,7 +101,7 @@ def _correct_bias(
 
 
 def _format(network: QuantizedNetwork, node: Node, raw: Sequence[Tensor]) -> Format:
-    if not all(math.isfinite(float(values.sum(dtype=torch.float64))) for values in raw):
+    if not all(math.isfinite(float(values.sum())) for values in raw):
         raise RunError(f"{node.name}: its values on the calibration images are not finite.")
     if node.op == "softmax":
         kind, bits = SOFTMAXES.get(node.attributes["kind"]), node.attributes["bits"]

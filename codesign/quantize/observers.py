@@ -75,7 +75,7 @@ class MinMax(Observer):
         self.ends: Ranges | None = None
 
     def _update(self, x: Tensor) -> None:
-        low, high = torch.aminmax(x, dim=1)
+        low, high = smallest_and_largest(x)
         if self.ends is not None:
             low, high = torch.minimum(low, self.ends[0]), torch.maximum(high, self.ends[1])
         self.ends = low, high
@@ -104,8 +104,7 @@ class MovingAverage(MinMax):
 
     def ends_of(self, x: Tensor) -> Ranges:
         """Return the ends of one batch."""
-        low, high = torch.aminmax(x, dim=1)
-        return low, high
+        return smallest_and_largest(x)
 
 
 @OBSERVERS.register("ema_95")
@@ -241,6 +240,12 @@ def rounding_error(x: Tensor, low: Tensor, high: Tensor, bits: int, power: float
     codes = (x / scale).round_().add_(zero_point).clamp_(0, levels)
     error = codes.sub_(zero_point).mul_(scale).sub_(x).abs_()
     return (error.square_() if power == 2 else error.pow_(power)).mean(dim=1)
+
+
+def smallest_and_largest(x: Tensor) -> Ranges:
+    """Return the ends of each row; of a single row several times as fast as by dimension."""
+    low, high = torch.aminmax(x.reshape(-1)) if len(x) == 1 else torch.aminmax(x, dim=1)
+    return low.reshape(-1), high.reshape(-1)
 
 
 def quantile_ends(x: Tensor, tail: float) -> Ranges:

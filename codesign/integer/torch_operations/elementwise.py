@@ -7,6 +7,7 @@ from torch import Tensor
 
 from codesign.integer.model import IntegerNode
 from codesign.integer.torch_operations.base import (
+    FLOAT32_LIMIT,
     Step,
     by_table,
     centred,
@@ -59,8 +60,10 @@ def _affine(node: IntegerNode, t: Mapping[str, Tensor], sources: Sequence[Format
 
 @prepares("mul")
 def _mul(node: IntegerNode, t: Mapping[str, Tensor], sources: Sequence[Format]) -> Step:
-    finish = scalar_requantizer(node)
-    return lambda x: finish(centred(x[0], sources[0]) * centred(x[1], sources[1]))
+    finish, (left, right) = scalar_requantizer(node), sources
+    exact = left.magnitude * right.magnitude < FLOAT32_LIMIT
+    dtype = torch.float32 if exact else torch.float64
+    return lambda x: finish(centred(x[0], left, dtype) * centred(x[1], right, dtype))
 
 
 @prepares("requantize")

@@ -55,6 +55,7 @@ def _common_shift(ratios: NDArray[np.float64], largest: int) -> tuple[list[int],
 def _mul(b: Lowering, node: Node) -> None:
     left, right = (b.format(name) for name in node.inputs)
     target = b.target(node)
+    b.prove(node, left.magnitude * right.magnitude)
     b.add(node, target, scalar(left.scale * right.scale / target.scale, target), {})
 
 
