@@ -77,7 +77,7 @@ class _Extraction:
         if node.op in LAYER_OPERATIONS:
             return [self.layer(node), self.requantize(node)]
         if node.op == "matmul":
-            self.parameter_bits += _MULTIPLIER_BITS + _SHIFT_BITS
+            self.parameter_bits += self.ratio_bits(node)
             return [self.product(node), self.requantize(node)]
         return [self.vector(node)]
 
@@ -97,13 +97,18 @@ class _Extraction:
         by_shift = self.recipe.scales == "power_of_two" and shifts
         return "requantize_shift" if by_shift else "requantize"
 
+    def ratio_bits(self, node: Node) -> int:
+        """Return the bits of a ratio of scales: a shift, and a multiplier where one is needed."""
+        by_shift = self.requantization(node) == "requantize_shift"
+        return _SHIFT_BITS if by_shift else _MULTIPLIER_BITS + _SHIFT_BITS
+
     def layer(self, node: Node) -> MatrixLayer:
         """Return the matrix layer of a convolution or linear."""
         layer = self.formats[node.name]
         scheme = scheme_of(layer).hardware
         weight = self.graph.tensors[node.parameters["weight"]]
         outputs = weight.shape[0]
-        per_channel = _BIAS_BITS + _MULTIPLIER_BITS + _SHIFT_BITS
+        per_channel = _BIAS_BITS + self.ratio_bits(node)
         per_channel += scheme == "mixed"  # a bit that says which kind the channel is
         self.parameter_bits += weight.numel() * layer.weight_bits + outputs * per_channel
         groups = int(node.attributes.get("groups", 1))

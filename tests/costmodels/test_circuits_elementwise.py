@@ -158,8 +158,10 @@ def test_hardswish(rng, tmp_path):
     tensors, expected = [], []
     for i in range(TENSORS):
         c = constants(rng, i % 3 == 0)
-        c["three"] = rng.choice((1, 4095)) if i % 3 == 0 else rng.randrange(1, 256)
-        c |= useful(rng, 2 * c["three"] * 128) if i % 3 else {}
+        c["three"] = rng.choice((1, 4095)) if i % 3 == 0 else rng.randrange(1, 150)
+        if i % 3:
+            c |= {"zero_x": rng.randrange(128), "zero_point": rng.randrange(60)}
+            c |= useful(rng, (255 - c["zero_x"]) * 2 * c["three"])
         x = codes(rng)
         tensors.append({**c, "x": x})
         centred = [q - c["zero_x"] for q in x]
@@ -247,12 +249,19 @@ def test_divide_of_16_bit_codes_of_either_sign(rng, tmp_path):
         zero = rng.choice((0, 128, 255, rng.randrange(256)))
         zn, zd = (rng.choice((0, 0, -(2**15), 2**15 - 1)) for _ in range(2))
         width = rng.randrange(1, 16)
-        n = [-(2**15), 2**15 - 1, *signed(rng, 15)]
+        n = [-(2**15), 2**15 - 1, *signed(rng, rng.randrange(1, 16))]
         d = [0, 1, -(2**15), 2**15 - 1, *signed(rng, width, ELEMENTS - 2)]
         c = {"multiplier": rng.randrange(2**16), "shift": rng.randrange(1, 31)}
         c["epsilon"] = rng.choice((0, 1, 2**15))
         if i % 3:
             c["shift"] = max(1, 16 + 15 - width - rng.randrange(5, 9))
+        if i % 6 == 0:
+            c |= {"shift": rng.choice((1, 2, 30)), "multiplier": 2**16 - 1}
+        if i % 2:  # exact zeros among the denominators, quotients in the range of a code
+            d = [zd - c["epsilon"] if rng.randrange(3) == 0 else q for q in d]
+            d = [q if -(2**15) <= q < 2**15 else 0 for q in d]
+            n = [min(max(zn + rng.randint(-200, 200), -(2**15)), 2**15 - 1) for _ in n]
+            c |= {"shift": 15, "multiplier": 30_000}
         tensors.append(
             {"numerator": n, "denominator": d, "zero_n": zn, "zero_d": zd, "zero_point": zero, **c}
         )

@@ -14,6 +14,9 @@ from codesign.numerics.layer_norm import LAYER_NORMS
 from codesign.numerics.softmax import SOFTMAXES
 from costmodels.vector_unit import FUNCTIONS
 
+EIGHT_BIT_PAUSE = [10, 10, 10, 1, 2, 3, 4, *[5] * 48, *[6] * 5, 7, *[8] * 32]
+"""Steps of `layer_norm_8bit` between the passes over a row."""
+
 
 def clamp(value):
     return min(max(value, 0), 255)
@@ -180,22 +183,56 @@ def test_norm(module, digits, count, rng, tmp_path):
     assert run_rows(module, clocks, c, 9, tmp_path) == expected
 
 
-def eight_bit_norm(x, channels, zero_point, epsilon):
-    """FQ-ViT's LayerNorm as codesign/numerics/README.md has it, in whole numbers."""
-    v = variance(x, epsilon)
+def eight_bit_factor(v, c):
+    """Return (N, sign * a) of a channel in a row of variance v, as numerics/README.md has it."""
     half = (62 - v.bit_length()) // 2
     rho = 2**61 // math.isqrt(v << 2 * half) + 1
+    g, h = c["mantissa"], c["exponent"]
+    if g == 0:
+        return 0, 0
+    p = g * rho
+    n = min(max(69 + h - half - p.bit_length(), 0), 31)
+    a = min(p >> min(max(45 + h - half - n, 0), 62), 2**24 - 1)
+    return n, -a if c["negative"] else a
+
+
+def eight_bit_norm(x, channels, zero_point, epsilon):
+    v = variance(x, epsilon)
     result = []
     for value, c in zip(x, channels, strict=True):
-        g, h = c["mantissa"], c["exponent"]
-        sign = 0 if g == 0 else -1 if c["negative"] else 1
-        p = g * rho
-        n = min(max(69 + h - half - p.bit_length(), 0), 31) if g else 0
-        a = min(p >> min(max(45 + h - half - n, 0), 62), 2**24 - 1)
-        bias = ((c["offset"] << n) - sign * a * sum(x) // len(x) + 2**15) >> 16
-        y = (sign * (a >> 16) * value + bias + ((1 << n) >> 1)) >> n
+        n, a = eight_bit_factor(v, c)
+        m = -(-a >> 16) if a < 0 else a >> 16
+        bias = ((c["offset"] << n) - a * sum(x) // len(x) + 2**15) >> 16
+        y = (m * value + bias + ((1 << n) >> 1)) >> n
         result.append(clamp(y + zero_point))
     return result
+
+
+def test_layer_norm_8bit_at_the_edges_of_rounding(rng, tmp_path):
+    """Offsets that put B, or the result of a vanishing factor, next to a rounding threshold."""
+    clocks, expected = [], []
+    for index in range(60):
+        x = [0, 0, 0, 0, 0, rng.randint(-9, 9), rng.randint(-99, 99)]
+        epsilon, channels = rng.choice((7, 2**38)), []
+        v = variance(x, epsilon)
+        for i in range(len(x)):
+            c = {"mantissa": rng.randrange(2**15, 2**16), "negative": rng.randrange(2)}
+            c["exponent"] = next(
+                h for h in range(40, -41, -1) if eight_bit_factor(v, {**c, "exponent": h})[0] == 0
+            )
+            mean = eight_bit_factor(v, c)[1] * sum(x) // len(x)
+            c["offset"] = mean + 2**15 + (rng.randint(-70, 70) << 16) - rng.randrange(2)
+            if i == len(x) - 1:
+                c |= {"exponent": rng.randint(34, 40), "offset": (rng.randint(0, 70) << 16) | 2**15}
+            channels.append({**c, "channel_shift": 0})
+        part = norm_rows([[q + 100 for q in x]], EIGHT_BIT_PAUSE, channels, 9)
+        clocks += [{**clock, "row": index} if "row" in clock else clock for clock in part]
+        expected.append(eight_bit_norm(x, channels, 77, epsilon))
+        for clock in clocks[-len(part) :]:
+            clock |= {"count": len(x), "epsilon": epsilon}
+    delayed(clocks, "offset", 3)
+    c = {"zero_x": 100, "zero_point": 77}
+    assert run_rows("layer_norm_8bit", clocks, c, 8, tmp_path) == expected
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 16, 197, 768, 4096])
@@ -214,9 +251,8 @@ def test_layer_norm_8bit(count, rng, tmp_path):
         }
         for i in range(count)
     ]
-    pause = [10, 10, 10, 1, 2, 3, 4, *[5] * 48, *[6] * 5, 7, *[8] * 32]
-    assert len(pause) == FUNCTIONS["layer_norm_8bit"].row_cycles
-    clocks = norm_rows(rows, pause, channels, 9)
+    assert len(EIGHT_BIT_PAUSE) == FUNCTIONS["layer_norm_8bit"].row_cycles
+    clocks = norm_rows(rows, EIGHT_BIT_PAUSE, channels, 9)
     delayed(clocks, "offset", 3)
     expected = [
         eight_bit_norm(centred(row, zero_x, channels), channels, 77, epsilon) for row in rows
@@ -283,6 +319,18 @@ def test_log_int_softmax(scale, rng, tmp_path):
     c = {"distance_shift": shift, "ceiling": limit * unit, "unit": unit, "linear": linear}
     c |= {"constant": constant, "limit": limit, "zero_code": 255}
     assert run_rows("log_int_softmax", clocks, c, 15, tmp_path) == expected
+
+
+def test_log_int_softmax_of_the_longest_row_of_the_finest_scale(tmp_path):
+    """The sum of 65,536 of the largest exponentials: every code stands for zero."""
+    target = Format(8, 1.0, codebook=(1,) * 256)
+    c = SOFTMAXES.get("log_int").constants(Format(8, 2.0**-14), target).attributes
+    names = {name: c[name] for name in ("distance_shift", "unit", "linear", "constant", "limit")}
+    clocks = [{"pass": 0, "first": 1, "x": 0}]
+    clocks += [{"pass": 1, "first": int(i == 0), "x": 0} for i in range(2**16)]
+    clocks += [{"pass": 2, "first": int(i == 0), "x": 0, "row": 0} for i in range(20)]
+    names |= {"ceiling": c["limit"] * c["unit"], "zero_code": 255}
+    assert run_rows("log_int_softmax", clocks, names, 15, tmp_path) == [[255] * 20]
 
 
 @pytest.mark.parametrize("scale", SCALES)

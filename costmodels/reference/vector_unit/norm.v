@@ -1,5 +1,5 @@
-// Normalisation of rows of C codes, 2 <= C <= 4096 unless said. Pass one adds x and x^2, then one sequencer leads all
-// lanes through the arithmetic of their rows, and pass two normalises.
+// Normalisation of rows of C codes, 2 <= C <= 4096 unless said. Pass one adds x and x^2, then one
+// sequencer leads all lanes through the arithmetic of their rows, and pass two normalises.
 
 // Pass one: S = sum of x, Q = sum of x^2. Once a row,
 //   V = ((C * Q - S^2) >> 2 t) + E         r = isqrt(V << 12)         k = 2^40 // r
