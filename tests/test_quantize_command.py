@@ -127,6 +127,17 @@ def test_fewer_bits_cost_more_error_and_less_space(quantise, tmp_path):
     assert 4 < figures[4]["mean_weight_bits"] < 8, "the first and last layer keep 8 bits"
 
 
+def test_a_mean_width_narrows_the_layers_that_mind_least(quantise, tmp_path):
+    out = tmp_path / "r.json"
+    assert quantise(*RANDOM, "mean_bits=7.5", f"out={out}") == 0
+    (result,) = json.loads(out.read_text())["results"]
+    widths = {layer["layer"]: layer["weight"] for layer in result["layers"]}
+    assert 7 < result["mean_weight_bits"] <= 7.5
+    assert widths["patch_embed.proj"] == widths["head"] == "uniform_8", "ends keep their own"
+    assert set(widths.values()) <= {"uniform_8", "uniform_6", "uniform_4"}
+    assert quantise(*RANDOM, "mean_bits=3") == 2, "4 bits are the narrowest"
+
+
 def test_several_methods_are_one_table(quantise, tmp_path, capsys):
     out = tmp_path / "r.json"
     assert quantise(*RANDOM, "method=[minmax, percentile,minmax]", f"out={out}") == 0
@@ -224,14 +235,14 @@ def test_energy_is_the_ratio_of_the_squares():
 
 def test_a_method_that_fails_leaves_the_others(monkeypatch, quantise, tmp_path, capsys):
     from codesign.errors import RunError
-    from codesign.posttrain import run
+    from codesign.posttrain import bench
 
-    def fail_percentile(network, real=run.lower):
+    def fail_percentile(network, real=bench.lower):
         if network.recipe.observer == "percentile":
             raise RunError("layer x: its accumulator can reach 9, above 2**31 - 1")
         return real(network)
 
-    monkeypatch.setattr(run, "lower", fail_percentile)
+    monkeypatch.setattr(bench, "lower", fail_percentile)
     out = tmp_path / "r.json"
     assert quantise(*RANDOM, "method=[percentile,minmax]", f"out={out}") == 1
     written = json.loads(out.read_text())

@@ -9,15 +9,10 @@ from typing import Any
 from rich.console import Console
 
 from codesign.files import write_atomic
+from codesign.posttrain.bench import Bench, Result
+from codesign.posttrain.choices import check_choices, methods_of
 from codesign.posttrain.progress import Progress
-from codesign.posttrain.run import (
-    Bench,
-    Result,
-    check_choices,
-    methods_of,
-    result_json,
-    run_methods,
-)
+from codesign.posttrain.run import result_json, run_methods
 from codesign.posttrain.settings import PosttrainSettings, load_posttrain_settings
 from codesign.posttrain.tables import float_line, layer_table, method_table, summary_lines
 from codesign.search.evaluator import load_problem, prepare

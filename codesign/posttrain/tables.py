@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from rich import box
 from rich.table import Table
 
-from codesign.posttrain.run import Result
+from codesign.posttrain.bench import Result
 
 WORST_LAYERS = 10
 

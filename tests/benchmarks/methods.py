@@ -26,9 +26,9 @@ from rich.table import Table
 
 from codesign.errors import RunError, UserError
 from codesign.files import write_atomic
+from codesign.posttrain.bench import Bench, Result
 from codesign.posttrain.command import load_bench
 from codesign.posttrain.progress import Progress
-from codesign.posttrain.run import Bench, Result
 from codesign.posttrain.settings import load_posttrain_settings
 from codesign.quantize.methods import METHODS
 
