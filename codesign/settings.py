@@ -73,6 +73,7 @@ class QuantizeSettings:
     reconstruction_steps: int = setting(200, "steps a block; its activation scales get half")
     reconstruction_batch: int = setting(32, "images a step")
     reconstruction_drop: float = setting(0.0, "chance of an activation to stay real (QDrop: 0.5)")
+    sensitivities: bool = setting(False, "measure each choice alone first: sensitivities.json")
     calibration_images: int = setting(128, "training images observed")
     calibration_batch: int = setting(32, "images observed at once")
 

@@ -76,6 +76,18 @@ class SearchSpace:
         return {name: choices for name, choices in self._choices.items() if len(choices) > 1}
 
     @property
+    def single_choices(self) -> dict[str, tuple[Choice, ...]]:
+        """Weight formats and activation widths of each layer, functions of each searched site."""
+        single = {
+            layer.name: (
+                *self._choices[f"{layer.name}.weight"],
+                *self._choices[f"{layer.name}.activation_bits"],
+            )
+            for layer in self.outline.layers
+        }
+        return single | {s.name: self._choices[self._activation_gene(s)] for s in self._sites}
+
+    @property
     def log10_size(self) -> float:
         """Decimal logarithm of the number of combinations of genes."""
         return sum(math.log10(len(choices)) for choices in self.genes.values())

@@ -1,6 +1,7 @@
 """The search space: genes, decode and encode, baselines, bad input."""
 
 import itertools
+import json
 import random
 import re
 from math import log10, prod
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codesign.design import ActivationSite, LayerInfo, NetworkOutline
+from codesign.design import ActivationSite, Design, LayerInfo, NetworkOutline
 from codesign.errors import UserError
 from codesign.settings import SearchSettings
 from codesign.space import SearchSpace, check_functions
@@ -117,6 +118,39 @@ def test_decode_takes_every_gene_to_its_place(seed):
         assert layer.activation_bits == params[f"{name}.activation_bits"]
     for field in ("mac_rows", "dataflow", "weight_buffer_kb", "depthwise_lanes"):
         assert getattr(design.accelerator, field) == params[f"accelerator.{field}"]
+
+
+def test_formats_with_a_number_are_choices_and_round_trip():
+    weights = {"uniform": [8], "log2std": ["4@0.50", 3], "mixed": ["4@0.25"], "apot": [5]}
+    space = space_of(network__weights=weights)
+    assert space.genes["stages.0.pw.weight"] == (
+        "uniform_8", "log2std_4@0.5", "log2std_3", "mixed_4@0.25", "apot_5",
+    )  # fmt: skip
+    for seed in range(20):
+        params = random_params(space, seed)
+        design = space.decode(params)
+        assert design.layer_formats["stages.0.pw"].weight == params["stages.0.pw.weight"]
+        assert Design.from_json(json.loads(json.dumps(design.to_json()))) == design
+        assert space.decode(space.encode(design)) == design
+
+
+@pytest.mark.parametrize(
+    ("weights", "built"),
+    [({"uniformstd": [4]}, False), ({"apot": [4]}, True), ({"mixed": ["4@0.5"]}, True)],
+)
+def test_a_shift_array_is_there_for_whatever_shifts(weights, built):
+    space = space_of(network__weights=weights)
+    design = space.decode(random_params(space, 0))
+    assert bool(design.accelerator.shift_rows) == built
+
+
+def test_single_choices_are_those_of_layers_and_searched_sites():
+    space = space_of(network__weights={"uniform": [4, 8]}, network__activation_bits=[6, 8])
+    single = space.single_choices
+    assert single["stages.0.pw"] == ("uniform_4", "uniform_8", 6, 8)
+    assert single["stem.conv"] == ("uniform_8", 8)
+    assert single["stages.0.0.act1"] == ("silu", "shift_swish", "hardswish", "relu")
+    assert "stages.1.se.gate" not in single
 
 
 def test_without_log2_layers_the_shift_array_makes_no_difference():

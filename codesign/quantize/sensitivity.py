@@ -111,24 +111,36 @@ def measure(
     wanted = [(name, choice) for name, listed in choices.items() for choice in listed]
     size = batch_size(graph)
     record = _Record.load(cache_dir, graph, images, size)
-    batches = images.split(size)
+    try:
+        _measure(graph, images.split(size), wanted, record, progress)
+    finally:
+        record.save()
+    total = len(images)
+    found = {key: Damage(*(value / total for value in record.sums[_label(key)])) for key in wanted}
+    return Sensitivities(found, total, graph.name)
+
+
+def _measure(
+    graph: Graph,
+    batches: Sequence[Tensor],
+    wanted: Sequence[tuple[str, Choice]],
+    record: "_Record",
+    progress: Progress | None,
+) -> None:
+    """Add to a record what it lacks."""
     effects = _Effects(graph)
     for number, batch in enumerate(batches):
-        open_ = [key for key in wanted if record.batches(key) <= number]
-        if not open_:
+        missing = [key for key in wanted if record.batches(key) <= number]
+        if not missing:
             continue
         prefix = _Prefix(graph, batch)
-        for done, key in enumerate(open_):
+        before = (number + 1) * len(wanted) - len(missing)
+        for done, key in enumerate(missing):
             node = graph[key[0]]
             logits = prefix.rerun(node, effects.result(node, key[1], prefix))
             record.add(key, *_damage(logits, prefix.logits), number + 1)
             if progress is not None:
-                before = number * len(wanted) + len(wanted) - len(open_)
                 progress(before + done + 1, len(wanted) * len(batches))
-    record.save()
-    total = len(images)
-    found = {key: Damage(*(value / total for value in record.sums[_label(key)])) for key in wanted}
-    return Sensitivities(found, total, graph.name)
 
 
 def assign_bits(
@@ -173,8 +185,8 @@ def assign_bits(
         if not moves:
             least = mean_bits + spare / sum(sizes.values())
             raise UserError(
-                f"a mean of {mean_bits:g} weight bits cannot be reached: with {ordered[-1]} wherever"
-                f" it may be the mean is {least:.3g}; offer narrower formats or fix fewer layers"
+                f"a mean of {mean_bits:g} weight bits cannot be reached: with {ordered[-1]} in all"
+                f" layers not fixed it is {least:.3g}; offer narrower formats or fix fewer layers"
             )
         per_bit = [
             rise / ((widths[chosen[name]] - widths[choice]) * sizes[name])

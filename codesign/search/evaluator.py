@@ -24,7 +24,7 @@ from codesign.graph.ir import Graph
 from codesign.graph.outline import outline
 from codesign.graph.workload import workload
 from codesign.integer.model import IntegerModel
-from codesign.quantize import reconstruct
+from codesign.quantize import reconstruct, sensitivity
 from codesign.quantize.calibrate import mean_outputs
 from codesign.quantize.lower import lower
 from codesign.quantize.methods import METHODS, Recipe
@@ -117,15 +117,28 @@ class EvaluationProblem:
             cache_dir=_cache(self.settings, "scalesim"),
         )
 
+    def sensitivities(
+        self, choices: sensitivity.Choices, progress: sensitivity.Progress
+    ) -> sensitivity.Sensitivities:
+        """Return what each choice alone does to the teacher, measured on the calibration images."""
+        bench = self.bench
+        folder = _cache(self.settings, "sensitivities")
+        return sensitivity.measure(bench.graph, bench.images, choices, folder, progress)
+
     def evaluate(self, design: Design) -> Evaluation:
         """Calibrate, distil, convert and score a design.
 
         Raises:
             RunError: A loss is not finite, or an accumulator could overflow.
         """
+        return self.bench.evaluate(design)
+
+    @property
+    def bench(self) -> "_Bench":
+        """What evaluations share, made when first used."""
         if self._bench is None:
             self._bench = _Bench.build(self.settings, self.graph, self.data)
-        return self._bench.evaluate(design)
+        return self._bench
 
     def test_accuracy(self, model: bytes) -> float:
         """Return the accuracy of an integer model on the test split."""

@@ -1,12 +1,15 @@
 """What the search needs of the thing it optimises: a price and an evaluation for a design."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from codesign.design import Design, NetworkOutline
 from costmodels.estimate import Cost
 from costmodels.workload import Workload
+
+if TYPE_CHECKING:
+    from codesign.quantize.sensitivity import Choices, Sensitivities
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,12 @@ class Problem(Protocol):
 
     def price(self, design: Design) -> Cost:
         """Return the design's cost in milliseconds of work, without training anything."""
+        ...
+
+    def sensitivities(
+        self, choices: "Choices", progress: Callable[[int, int], None]
+    ) -> "Sensitivities":
+        """Return what each choice alone does to the float network (`quantize.sensitivity`)."""
         ...
 
     def evaluate(self, design: Design) -> Evaluation:

@@ -22,6 +22,7 @@ from codesign.search.progress import Progress
 from codesign.search.read import record_of
 from codesign.search.records import StudyRecord
 from codesign.search.rundir import LOGGER, RunDirectory
+from codesign.search.sensitivities import write_sensitivities
 from codesign.search.study import create_study, find_study, repair
 from codesign.search.survey import survey
 from codesign.settings import SearchSettings
@@ -129,6 +130,8 @@ class _Search:
         self._files.write_settings(self._settings.to_json())
         if left := repair(study):
             self._progress.say(f"queued again, left running by a killed search: {left}")
+        if self._settings.quantize.sensitivities:
+            write_sensitivities(self._load(), space, self._files, self._progress)
         return self._drive(study, space, self._executor)
 
     def close(self) -> None:

@@ -31,6 +31,7 @@ NEUTRAL = {
     "timeout_s",
     "report",
     "sampler",
+    "quantize.sensitivities",
 }
 
 
@@ -146,7 +147,7 @@ def _refuse_other_settings(study: optuna.Study, settings: SearchSettings) -> Non
     differences = [
         f"{key}: {before.get(key)} -> {now.get(key)}"
         for key in sorted(before.keys() | now.keys())
-        if key.split(".")[0] not in NEUTRAL and before.get(key) != now.get(key)
+        if not {key, key.split(".")[0]} & NEUTRAL and before.get(key) != now.get(key)
     ]
     if differences:
         raise UserError(

@@ -235,12 +235,12 @@ def test_the_layer_that_hurts_least_goes_first():
 def test_fixed_layers_keep_their_format_and_count():
     chosen = assign_bits(OUTLINE, made_up(), FORMATS, 7.0, {"a": "uniform_8"})
     assert chosen["a"] == "uniform_8" and mean(chosen) <= 7.0
-    with pytest.raises(UserError, match=r"6\.5 weight bits cannot be reached.*the mean is 6\.72"):
+    with pytest.raises(UserError, match=r"6\.5 weight bits cannot be reached.*it is 6\.72"):
         assign_bits(OUTLINE, made_up(), FORMATS, 6.5, {"a": "uniform_8"})
 
 
 def test_a_mean_that_cannot_be_is_named():
     with pytest.raises(
-        UserError, match=r"3 weight bits cannot be reached: with uniform_4 .* is 4;"
+        UserError, match=r"3 weight bits cannot be reached: with uniform_4 .* it is 4;"
     ):
         assign_bits(OUTLINE, made_up(), FORMATS, 3.0)

@@ -7,11 +7,13 @@ import pytest
 import torch
 from random_networks import random_design
 
+from codesign.design import LayerFormat
 from codesign.errors import RunError, UserError
 from codesign.integer import replay
 from codesign.integer.model import IntegerModel
 from codesign.search.evaluator import load_problem, prepare
 from codesign.settings import SearchSettings
+from codesign.space import SearchSpace
 from costmodels.accelerator import Accelerator
 
 
@@ -69,6 +71,44 @@ def test_the_same_design_gives_the_same_bytes(settings, evaluated):
     assert again.model == first.model
     ours = {k: v for k, v in again.metrics.items() if not k.startswith("seconds.")}
     assert ours == {k: v for k, v in first.metrics.items() if not k.startswith("seconds.")}
+
+
+def test_sensitivities_are_measured_on_the_teacher_and_kept(problem, settings):
+    space = SearchSpace(settings, problem.outline)
+    seen = []
+    found = problem.sensitivities(space.single_choices, lambda *done: seen.append(done))
+    assert set(found.damages) == {(n, c) for n, cs in space.single_choices.items() for c in cs}
+    layer = problem.outline.layers[2].name
+    assert 0 < found[layer, "uniform_8"].squared_error < found[layer, "uniform_3"].squared_error
+    assert problem.sensitivities(space.single_choices, lambda *done: seen.append(done)) == found
+    assert seen[-1][0] == seen[-1][1] == len(seen)  # the second time nothing was measured
+
+
+def test_schemes_of_shifts_are_trained_scored_and_priced(problem):
+    design = random_design(problem.graph, 0)
+    formats = ["log2std_4@0.5", "mixed_4@0.5", "apot_4"]
+    layers = tuple(
+        (name, LayerFormat.parse(formats[i % 3], 8)) for i, (name, _) in enumerate(design.layers)
+    )
+    design = replace(design, layers=layers)
+    evaluation = problem.evaluate(design)
+    pruned = [name for name, layer in layers if layer.weight_scheme == "log2std"]
+    sparsity = evaluation.details["weight_sparsity"]
+    assert set(sparsity) == set(pruned)
+    assert all(share == pytest.approx(0.5, abs=1e-2) for share in sparsity.values())
+    model = IntegerModel.from_bytes(evaluation.model)
+    mixed = [n for n in model.nodes if "log2_channels" in n.attributes]
+    assert [n.name for n in mixed] == [n for n, f in layers if f.weight_scheme == "mixed"]
+    for node in mixed:
+        weight = model.tensors[node.tensors["weight"]]
+        for i in node.attributes["log2_channels"]:
+            magnitudes = set(np.abs(weight[i]).ravel().tolist())
+            assert magnitudes <= {0, *(2**e for e in range(7))}
+        others = set(range(len(weight))) - set(node.attributes["log2_channels"])
+        assert max(int(np.abs(weight[i]).max()) for i in others) <= 7
+    engines = {c.name: c.engine for c in problem.price(design).layers}
+    assert {engines[n] for n in pruned} == {"shift_array"}
+    assert {engines[n.name] for n in mixed} == {"mac_array+shift_array"}
 
 
 def test_log2_layers_run_on_the_shift_array_without_dsps(problem):
