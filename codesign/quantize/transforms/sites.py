@@ -102,12 +102,15 @@ def with_parameters(graph: Graph, roles: dict[str, tuple[str, ...]]) -> Graph:
         graph: The graph.
         roles: Node name to the roles it needs: "bias" (zeros), or "weight" of a LayerNorm (ones).
     """
+    if not roles:
+        return graph
     nodes, tensors = [], dict(graph.tensors)
+    like = tensors[graph.layers[0].parameters["weight"]]
     for node in graph.nodes:
         for role in roles.get(node.name, ()):
             if role not in node.parameters:
                 size = resolve(node.shape, 1)[channel_axis(node)]
-                key, like = f"{node.name}.{role}", next(iter(graph.tensors.values()))
+                key = f"{node.name}.{role}"
                 tensors[key] = like.new_full((size,), 1.0 if role == "weight" else 0.0)
                 node = replace(node, parameters={**node.parameters, role: key})
         nodes.append(node)
