@@ -95,7 +95,7 @@ def _power_of_two_above(low: float, high: float, bits: int) -> Format:
 def channel_factors(batches: Batches, bits: int, recipe: Recipe, axis: int) -> Format:
     """Return codes with a power-of-two factor for each channel, the inputs of LayerNorms.
 
-    Powers-of-Two Factor of FQ-ViT (Lin et al., IJCAI 2022, arXiv 2111.13824, section 4.1): one
+    Powers-of-Two Factor of FQ-ViT (Lin et al., IJCAI 2022, arXiv 2111.13824): one
     scale s8 and zero point from the tensor's smallest and largest value, then channels on
     s8 / 8 * 2**alpha, alpha from 0 to 3 with the least squared error of the channel.
 

@@ -1,6 +1,6 @@
 """Scale reparameterisation: LayerNorm outputs whose channels share one scale and zero point.
 
-RepQ-ViT (Li et al., ICCV 2023, arXiv 2212.08254, section 3.2): each channel c of a LayerNorm's
+RepQ-ViT (Li et al., ICCV 2023, arXiv 2212.08254): each channel c of a LayerNorm's
 output gets the scale s_c and zero point z_c it would want by itself. With their means S and Z and
 
     r_c = s_c / S        b_c = -z_c s_c / r_c + Z S
