@@ -36,7 +36,7 @@ from codesign.train.distill import Distilled, Schedule, Teacher, distill
 from costmodels.estimate import Cost, estimate
 from costmodels.workload import Workload
 
-RECIPE = 1  # counts changes of this file that change what is prepared
+RECIPE = 2  # counts changes of this file and of capture that change what is prepared
 
 
 def prepare(settings: SearchSettings, console: Console | None = None) -> None:
