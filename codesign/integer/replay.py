@@ -95,35 +95,22 @@ def conv2d(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
     weight = t["weight"].astype(np.float64)
     (ph, pw), groups = a["padding"], a["groups"]
     x = np.pad(centred(inputs[0]).astype(np.float64), ((0, 0), (0, 0), (ph, ph), (pw, pw)))
-    patches = windows(x, weight.shape[2:], a["stride"], a["dilation"])
-    outputs, per_group = len(weight) // groups, weight.shape[1]
-    parts = []
-    for g in range(groups):
-        w = weight[g * outputs : (g + 1) * outputs].reshape(outputs, -1)
-        p = patches[:, g * per_group : (g + 1) * per_group]
-        n, c, kh, kw, oh, ow = p.shape
-        parts.append(w @ p.reshape(n, c * kh * kw, oh * ow))
-    sums = np.concatenate(parts, axis=1).reshape(len(x), len(weight), oh, ow)
-    per_channel = (slice(None), None, None)
-    accumulator = sums.astype(np.int64) + t["bias"][per_channel]
-    m, s = t["multiplier"][per_channel], t["shift"][per_channel]
-    return requantize(accumulator, m, s, node["format"])
+    patches = windows(x, weight.shape[2:], a)
+    parts = [
+        w.reshape(len(w), -1) @ p.reshape(len(p), w[0].size, -1)
+        for w, p in zip(np.split(weight, groups), np.split(patches, groups, axis=1), strict=True)
+    ]
+    sums = np.concatenate(parts, axis=1).reshape(len(x), len(weight), *patches.shape[4:])
+    m, s, b = (channels(t[role], -3) for role in ("multiplier", "shift", "bias"))
+    return requantize(sums.astype(np.int64) + b, m, s, node["format"])
 
 
-def windows(
-    x: Array, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
-) -> Array:
+def windows(x: Array, kernel: Sequence[int], geometry: Json) -> Array:
     """Return the patches under a kernel: (batch, channels, kh, kw, out height, out width)."""
-    (kh, kw), (sh, sw), (dh, dw) = kernel, stride, dilation
-    oh = (x.shape[2] - dh * (kh - 1) - 1) // sh + 1
-    ow = (x.shape[3] - dw * (kw - 1) - 1) // sw + 1
-    n, c, h, w = x.strides
-    return np.lib.stride_tricks.as_strided(
-        x,
-        (*x.shape[:2], kh, kw, oh, ow),
-        (n, c, h * dh, w * dw, h * sh, w * sw),
-        writeable=False,
-    )
+    (sh, sw), (dh, dw) = geometry["stride"], geometry["dilation"]
+    spans = [d * (k - 1) + 1 for k, d in zip(kernel, (dh, dw), strict=True)]
+    view = np.lib.stride_tricks.sliding_window_view(x, spans, axis=(2, 3))
+    return view[:, :, ::sh, ::sw, ::dh, ::dw].transpose(0, 1, 4, 5, 2, 3)
 
 
 def linear(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
@@ -133,12 +120,13 @@ def linear(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
     return requantize(accumulator, t["multiplier"], t["shift"], node["format"])
 
 
-def matmul(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
-    """Multiply two tensors of codes and requantise."""
-    a = node["attributes"]
-    left, right = (centred(pair).astype(np.float64) for pair in inputs)
-    accumulator = np.matmul(left, right).astype(np.int64)
-    return requantize(accumulator, a["multiplier"], a["shift"], node["format"])
+def product(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
+    """Multiply tensors of codes, as matrices or element by element, or rescale a single one."""
+    a, x = node["attributes"], [centred(pair) for pair in inputs]
+    if node["op"] == "matmul":
+        x = [np.matmul(*(v.astype(np.float64) for v in x)).astype(np.int64)]
+    values = x[0] * x[1] if len(x) == 2 else x[0]
+    return requantize(values, a["multiplier"], a["shift"], node["format"])
 
 
 def add(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
@@ -148,24 +136,11 @@ def add(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
     return requantize(total, 1, a["shift"], node["format"])
 
 
-def mul(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
-    """Multiply two tensors of codes element by element."""
-    a = node["attributes"]
-    product = centred(inputs[0]) * centred(inputs[1])
-    return requantize(product, a["multiplier"], a["shift"], node["format"])
-
-
 def affine(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
     """Multiply and add by channel."""
     axis = node["attributes"]["axis"]
     m, b, s = (channels(t[role], axis) for role in ("multiplier", "offset", "shift"))
     return requantize(centred(inputs[0]) * m + b, 1, s, node["format"])
-
-
-def requantize_codes(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
-    """Move codes to another format."""
-    a = node["attributes"]
-    return requantize(centred(inputs[0]), a["multiplier"], a["shift"], node["format"])
 
 
 def lookup(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
@@ -178,8 +153,8 @@ def hardswish(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Arra
     """Return x * clip(x + 3, 0, 6) / 6 in codes."""
     a = node["attributes"]
     x = centred(inputs[0])
-    product = x * np.clip(x + a["three"], 0, 2 * a["three"])
-    return requantize(product, a["multiplier"], a["shift"], node["format"])
+    factor = np.clip(x + a["three"], 0, 2 * a["three"])
+    return requantize(x * factor, a["multiplier"], a["shift"], node["format"])
 
 
 def shift_exp(v: Array, unit: int) -> Array:
@@ -320,23 +295,17 @@ def pool(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
     a, largest = node["attributes"], node["op"] == "max_pool2d"
     fill = -(1 << 31) if largest else 0
     x = np.pad(centred(inputs[0]), ((0, 0), (0, 0), *a["pads"]), constant_values=fill)
-    patches = windows(x, a["kernel"], a["stride"], a["dilation"])
+    patches = windows(x, a["kernel"], a)
     reduced = patches.max(axis=(2, 3)) if largest else patches.sum(axis=(2, 3))
     return requantize(reduced, t["multiplier"], t["shift"], node["format"])
 
 
-def largest(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
-    """Take the largest value over dimensions."""
-    a = node["attributes"]
-    result = centred(inputs[0]).max(axis=tuple(a["dims"]), keepdims=bool(a["keep"]))
-    return requantize(result, a["multiplier"], a["shift"], node["format"])
-
-
-def mean(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
-    """Average over dimensions: a sum, requantised by a ratio that divides by the count."""
-    a = node["attributes"]
-    total = centred(inputs[0]).sum(axis=tuple(a["dims"]), keepdims=bool(a["keep"]))
-    return requantize(total, a["multiplier"], a["shift"], node["format"])
+def reduction(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
+    """Sum over dimensions, the count in the multiplier, or take the largest value."""
+    a, x = node["attributes"], centred(inputs[0])
+    reduce = x.max if node["op"] == "max" else x.sum
+    reduced = reduce(axis=tuple(a["dims"]), keepdims=bool(a["keep"]))
+    return requantize(reduced, a["multiplier"], a["shift"], node["format"])
 
 
 def concat(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
@@ -368,29 +337,15 @@ def move(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
 
 
 OPERATIONS = {
-    "conv2d": conv2d,
-    "linear": linear,
-    "matmul": matmul,
-    "add": add,
-    "mul": mul,
-    "affine": affine,
-    "requantize": requantize_codes,
-    "lookup": lookup,
-    "hardswish": hardswish,
+    **{f.__name__: f for f in (conv2d, linear, add, affine, lookup, hardswish, concat, constant)},
+    **{f.__name__: f for f in (log_int_softmax, shiftmax, layer_norm, layer_norm_8bit)},
+    **{f.__name__: f for f in (divide, log2_divide)},
+    **dict.fromkeys(("matmul", "mul", "requantize"), product),
     **dict.fromkeys(("shift_swish", "shift_gelu"), shift_swish),
     **dict.fromkeys(("softmax", "codebook_softmax"), softmax),
-    "log_int_softmax": log_int_softmax,
-    "shiftmax": shiftmax,
-    "layer_norm": layer_norm,
-    "layer_norm_8bit": layer_norm_8bit,
-    "divide": divide,
-    "log2_divide": log2_divide,
     **dict.fromkeys(("group_norm", "rms_norm"), group_norm),
     **dict.fromkeys(("max_pool2d", "avg_pool2d"), pool),
-    "max": largest,
-    "mean": mean,
-    "concat": concat,
-    "constant": constant,
+    **dict.fromkeys(("max", "mean"), reduction),
     **dict.fromkeys(("reshape", "permute", "slice", "select", "expand", "gather", "pad"), move),
 }
 
@@ -408,13 +363,12 @@ def main() -> int:
     for node in graph["nodes"]:
         name = node["name"]
         expected, got = golden[name], computed[name]
-        differing = np.argwhere(expected != got) if expected.shape == got.shape else None
-        if differing is None or len(differing):
-            index = () if differing is None else tuple(int(i) for i in differing[0])
-            pair = (
-                (expected.shape, got.shape) if differing is None else (expected[index], got[index])
-            )
-            print(f"DIFFERS {name} at {index}: expected {pair[0]}, got {pair[1]}")
+        if expected.shape != got.shape:
+            print(f"DIFFERS {name}: expected shape {expected.shape}, got {got.shape}")
+            return 1
+        for index in np.argwhere(expected != got)[:1]:
+            at = tuple(int(i) for i in index)
+            print(f"DIFFERS {name} at {at}: expected {expected[at]}, got {got[at]}")
             return 1
         print(f"ok  {name:60s} {node['op']:12s} {expected.size:9d} codes")
     logits = computed[graph["nodes"][-1]["name"]]
@@ -431,13 +385,12 @@ def images_agree(path: Path, graph: Json, golden: Arrays, logits: Array) -> bool
     with np.load(path, allow_pickle=False) as file:
         images, classes = file["images"].astype(np.float64), file["expected_classes"]
     codes = finish(np.floor(images / fmt["scale"] + 0.5), fmt).astype(np.int64)
-    if not np.array_equal(codes, golden[source["name"]]):
-        print(f"DIFFERS {source['name']}: the images' codes are not the golden ones")
-        return False
-    if not np.array_equal(logits.argmax(axis=1), classes):
-        print(f"DIFFERS classes: expected {classes}, got {logits.argmax(axis=1)}")
-        return False
-    return True
+    pairs = {source["name"]: (golden[source["name"]], codes)}
+    pairs["classes"] = (classes, logits.argmax(axis=1))
+    for what, (expected, got) in pairs.items():
+        if not np.array_equal(expected, got):
+            print(f"DIFFERS {what} of the images: expected {expected}, got {got}")
+    return all(np.array_equal(*pair) for pair in pairs.values())
 
 
 if __name__ == "__main__":
