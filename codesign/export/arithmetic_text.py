@@ -14,6 +14,8 @@ PRINCIPLES = """\
   unsigned multiplier `M < 2^16` and the shift `1 <= s <= 44`; clamp limits to the output's codes.
 - Accumulators are 32 bits, two's complement. `accumulator_bound` in graph.json is the largest
   magnitude any input can reach, bias included, proved from the weights.
+- Where a layer has `log2_channels`, the weights of those output channels are 0 or plus or minus
+  powers of two, the others' are uniform; `weight_sparsity` is a layer's share of zero weights.
 """
 
 OPERATIONS = {
