@@ -138,10 +138,17 @@ class ActivationSite:
 
 @dataclass(frozen=True)
 class NetworkOutline:
-    """The searchable parts of a captured network, in graph order."""
+    """The searchable parts of a captured network, in graph order.
+
+    Attributes:
+        layers: The layers with weights.
+        activations: The places of activation functions.
+        softmaxes: Number of softmaxes, each in front of a product of activations.
+    """
 
     layers: tuple[LayerInfo, ...]
     activations: tuple[ActivationSite, ...]
+    softmaxes: int = 0
 
     @property
     def stages(self) -> tuple[str, ...]:

@@ -30,7 +30,8 @@ class SearchSpace:
     and `accelerator.<field>`. What the settings leave no choice about is no gene.
 
     Genes that a design makes irrelevant are ignored, so that equal hardware is an equal design:
-    without layers of shifts there is no shift array, without depthwise layers no depthwise engine.
+    where nothing is done by shifts (neither layers nor products with probabilities that are powers
+    of two) there is no shift array, without depthwise layers no depthwise engine.
 
     Args:
         settings: The settings of the search.
@@ -44,6 +45,7 @@ class SearchSpace:
         self.outline = outline
         self._hardware = settings.hardware
         self._per = settings.network.activations.per
+        self._shifted_products = bool(outline.softmaxes) and _probabilities_shift(settings)
         weights = tuple(
             LayerFormat.parse(f"{scheme}_{entry}", 8).weight
             for scheme, entries in settings.network.weights.items()
@@ -232,12 +234,21 @@ class SearchSpace:
             for name, value in values.items()
             if name.startswith("accelerator.")
         }
-        shifts = any(_shifts(layer) for _, layer in layers)
+        shifts = self._shifted_products or any(_shifts(layer) for _, layer in layers)
         if not (shifts and fields["shift_rows"] and fields["shift_cols"]):
             fields.update(shift_rows=0, shift_cols=0)
         if not any(info.kind == "depthwise" for info in self.outline.layers):
             fields["depthwise_lanes"] = 0
         return Accelerator(self._hardware.board, self._hardware.clock_mhz, **fields)
+
+
+def _probabilities_shift(settings: SearchSettings) -> bool:
+    """Return whether probabilities are powers of two, so that attention times value shifts."""
+    from codesign.numerics.softmax import SOFTMAXES
+    from codesign.quantize.methods import METHODS
+
+    recipe = METHODS.get(settings.quantize.method).changed(asdict(settings.quantize))
+    return SOFTMAXES.get(recipe.softmax).log2_width(recipe.attention_bits) is not None
 
 
 def _shifts(layer: LayerFormat) -> bool:

@@ -94,9 +94,12 @@ def _steps(
         for role in ("bias", "multiplier", "shift")
     )
     f = node.format
+    own = shift
     pairs = [
         (int(x), int(w)) for x, w in zip(taps.ravel(), weights.ravel(), strict=True) if x and w
     ]
+    if f.shifts:  # the first layer's channels are its output's, whatever axis that is
+        shift += f.shifts[p.channel]
     total = sum(x * w for x, w in pairs)
     accumulator = total + bias
     product = accumulator * multiplier
@@ -104,6 +107,7 @@ def _steps(
     result = min(max(f.zero_point + scaled, f.low), f.high)
     shown = " + ".join(f"({x})({w})" for x, w in pairs[:_SHOWN])
     more = f" + {len(pairs) - _SHOWN} more products" if len(pairs) > _SHOWN else ""
+    why = [f"The shift is {own} of the requantisation and {shift - own} of the output's channel."]
     lines = [
         f"Layer `{node.name}`, golden image 0, output channel {p.channel}, row {p.row}, column"
         f" {p.column}. Of its {taps.size} products those with an input code that is not the zero"
@@ -119,4 +123,4 @@ def _steps(
         f"code        = clamp({f.zero_point} + {scaled}, {f.low}, {f.high}) = {result}",
         "```",
     ]
-    return lines, result
+    return lines + (why if f.shifts else []), result

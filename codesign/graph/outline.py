@@ -31,7 +31,8 @@ def outline(graph: Graph) -> NetworkOutline:
         for node in graph.nodes
         if node.op == "activation"
     )
-    return NetworkOutline(layers, sites)
+    softmaxes = sum(node.op == "softmax" for node in graph.nodes)
+    return NetworkOutline(layers, sites, softmaxes)
 
 
 def _multiplied(node: Node, readers: Mapping[str, list[Node]]) -> bool:
