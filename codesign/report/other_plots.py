@@ -11,6 +11,7 @@ from matplotlib.patches import Patch, Polygon
 from matplotlib.ticker import MaxNLocator
 
 from codesign.design import LayerFormat
+from codesign.numerics.weights.formats import scheme_of
 from codesign.report.labels import words
 from codesign.report.style import BLUE, CONTINUOUS, GREY, INK, VERMILION
 from codesign.search.records import StudyRecord, TrialRecord
@@ -57,7 +58,7 @@ def draw_bits(ax: Axes, trials: Sequence[TrialRecord], of: str) -> None:
     ax.set_ylim(len(trials) - 0.5, -0.5)
     for (i, j), width in np.ndenumerate(bits):
         if not np.isnan(width):
-            _cell(ax, i, j, width, of == "weight" and formats[i][names[j]].weight_scheme == "log2")
+            _cell(ax, i, j, width, of == "weight" and of_powers(formats[i][names[j]]))
     ax.set_xticks(range(len(names)), names, rotation=90, fontsize=6.5)
     ax.set_yticks(range(len(trials)), [trial_name(t) for t in trials], fontsize=8)
     ax.grid(False)
@@ -65,30 +66,35 @@ def draw_bits(ax: Axes, trials: Sequence[TrialRecord], of: str) -> None:
     ax.spines[:].set_visible(False)
 
 
+def of_powers(layer: LayerFormat) -> bool:
+    """Return whether weights of the layer are powers of two, or sums of them."""
+    return scheme_of(layer).hardware != "uniform"
+
+
 def _bits(layer: LayerFormat | None, of: str) -> float:
     return float("nan") if layer is None else getattr(layer, f"{of}_bits")
 
 
-def _cell(ax: Axes, row: int, column: int, width: float, log2: bool) -> None:
+def _cell(ax: Axes, row: int, column: int, width: float, powers: bool) -> None:
     colour = "white" if width < 6 else INK
     text = ax.text(
         column, row, f"{width:.0f}", ha="center", va="center", fontsize=6.5, color=colour
     )
     text.set_in_layout(False)  # laying out thousands of texts takes seconds
-    if log2:
+    if powers:
         left, top = column - 0.5, row - 0.5
         corner = [(left, top), (left + 0.5, top), (left, top + 0.45)]
         mark = Polygon(corner, closed=True, facecolor=VERMILION, edgecolor="none")
         ax.add_patch(mark).set_in_layout(False)
 
 
-def bits_legend(log2: bool) -> list[Patch]:
-    """Return the legend's entries for the widths, and for log2 weights."""
+def bits_legend(powers: bool) -> list[Patch]:
+    """Return the legend's entries for the widths, and for weights that are powers of two."""
     colours = colormaps[CONTINUOUS](np.linspace(0, 1, len(BITS)))
     entries = [
         Patch(facecolor=tuple(c), label=f"{b} bits") for b, c in zip(BITS, colours, strict=True)
     ]
-    return entries + ([Patch(facecolor=VERMILION, label="corner: log2")] if log2 else [])
+    return entries + ([Patch(facecolor=VERMILION, label="corner: powers of two")] if powers else [])
 
 
 def trial_name(trial: TrialRecord) -> str:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from html import escape
 
 from codesign.report.labels import label, number, unit, words
+from codesign.report.other_plots import of_powers
 from codesign.report.trials import knee_number, value
 from codesign.search.records import StudyRecord, TrialRecord
 
@@ -83,19 +84,19 @@ def _accelerator_rows(trials: Sequence[TrialRecord]) -> list[str]:
 
 
 def _format_rows(trials: Sequence[TrialRecord]) -> list[str]:
-    weights, activations, log2, functions = [], [], [], []
+    weights, activations, powers, functions = [], [], [], []
     for trial in trials:
         layers = [layer for _, layer in trial.design.layers] if trial.design else []
         count = max(1, len(layers))
         weights.append(f"{sum(x.weight_bits for x in layers) / count:.2f}")
         activations.append(f"{sum(x.activation_bits for x in layers) / count:.2f}")
-        log2.append(f"{sum(x.weight_scheme == 'log2' for x in layers)} of {len(layers)}")
+        powers.append(f"{sum(map(of_powers, layers))} of {len(layers)}")
         used = dict.fromkeys(f for _, f in trial.design.activations) if trial.design else {}
         functions.append(", ".join(used))
     return [
         _row("Mean weight width of a layer", "bits", _text_cells(trials, weights)),
         _row("Mean activation width of a layer", "bits", _text_cells(trials, activations)),
-        _row("Layers with log2 weights", "", _text_cells(trials, log2)),
+        _row("Layers with weights of powers of two", "", _text_cells(trials, powers)),
         _row("Activation functions", "", _text_cells(trials, functions)),
     ]
 
