@@ -130,9 +130,11 @@ def _layers(model: IntegerModel, hardware: Mapping[str, Any]) -> str:
 
 
 _LAYER_NOTES = """\
-Accumulator bits include the sign and follow from the proved bound. `log2` weights are 0 or plus or
-minus a power of two, so that a product is a shift: a b-bit weight stores a sign bit and an
-exponent field of b - 1 bits, all ones meaning 0. weights.npz holds the integers themselves."""
+Accumulator bits include the sign and follow from the proved bound. `log2` and `log2std` weights are
+0 or plus or minus a power of two, so that a product is a shift: a b-bit weight stores a sign bit
+and an exponent field of b - 1 bits, all ones meaning 0. `apot` weights are sums of two or three
+powers of two; of a `mixed` layer the output channels in its `log2_channels` are log2, the others
+uniform. weights.npz holds the integers themselves."""
 
 
 def _scalesim(names: Iterable[str]) -> str:
