@@ -8,10 +8,10 @@ from torch import Tensor, fx, nn
 
 from codesign.errors import UserError
 from codesign.graph import aten
-from codesign.graph.aten.base import Constant, is_in_place
+from codesign.graph.aten.base import Constant, is_in_place, owner
 from codesign.graph.constants import fetch, fold, size_at
 from codesign.graph.fold import fold_affine, fold_batch_norm, remove_dead_nodes
-from codesign.graph.ir import SHAPE_OPERATIONS, Dim, Graph, Node, Shape, unique
+from codesign.graph.ir import Dim, Graph, Node, Shape, unique
 
 
 def capture(model: nn.Module, input_shape: tuple[int, int, int], name: str) -> Graph:
@@ -153,13 +153,15 @@ class Converter:
         repeats = [2 if d in axes else 1 for d in range(one.dim())]
         if len(axes) != 1 or not torch.equal(one.repeat(repeats), two):
             raise self.unsupported(node, "a constant that depends on the batch")
-        axis, shape = axes[0], list(one.shape)
-        grown = (*shape[:axis], f"{shape[axis]}*B", *shape[axis + 1 :])
+        axis, shape = axes[0], tuple(one.shape)
+        grown: Shape = (*shape[:axis], f"{shape[axis]}*B", *shape[axis + 1 :])
         if shape[axis] == 1:
             return self.add(f"{held}.expand", "expand", (held,), node, shape=grown)
-        split, wide = [*shape[:axis], 1, *shape[axis:]], [*shape[:axis], "1*B", *shape[axis:]]
-        held = self.add(f"{held}.reshape", "reshape", (held,), node, shape=tuple(split))
-        held = self.add(f"{held}.expand", "expand", (held,), node, shape=tuple(wide))
+        split, wide = (
+            (*shape[:axis], one_more, *shape[axis:]) for one_more in cast(Shape, (1, "1*B"))
+        )
+        held = self.add(f"{held}.reshape", "reshape", (held,), node, shape=split)
+        held = self.add(f"{held}.expand", "expand", (held,), node, shape=wide)
         return self.add(f"{held}.reshape", "reshape", (held,), node, shape=grown)
 
     def shape(self, node: fx.Node) -> Shape:
@@ -219,21 +221,19 @@ class Converter:
         """Let all later readers of a tensor changed in place see the new values.
 
         Raises:
-            UserError: The tensor is part of another one that is read later.
+            UserError: The tensor shares its memory with another one that is read later.
         """
-        changed, new = self.value[cast(fx.Node, node.args[0])], self.value[node]
-        if isinstance(changed, Constant) or not isinstance(changed, str):
+        target = cast(fx.Node, node.args[0])
+        changed, new = self.value[target], self.value[node]
+        if not isinstance(changed, str):
             return  # constants are computed in place
-        viewed: set[Any] = set()
-        name = changed
-        while self.nodes[name].op in SHAPE_OPERATIONS:
-            name = self.nodes[name].inputs[0]
-            viewed.add(name)
+        root, now = owner(target), self._place[node]
         for other, value in list(self.value.items()):
-            late = any(self._place.get(user, 1 << 60) > self._place[node] for user in other.users)
+            if owner(other) is not root or other is node:
+                continue
             if value == changed:
                 self.value[other] = new
-            elif isinstance(value, str) and value in viewed and late:
+            elif any(self._place.get(user, now + 1) > now for user in other.users):
                 raise self.unsupported(node, "a part changed in place")
 
     def _output(self, node: fx.Node) -> None:

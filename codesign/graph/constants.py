@@ -78,7 +78,7 @@ def _evaluate(c: "Converter", node: fx.Node, batch: int) -> Any:
             return value.at(batch)
         if isinstance(value, list) and all(isinstance(item, Constant) for item in value):
             return [item.at(batch) for item in value]
-        meta = operand.meta.get("val")
+        meta: Any = operand.meta.get("val")
         if isinstance(value, str) and position is not None and node.args[position] is operand:
             shape = [size_at(size, c.symbol, batch) for size in meta.shape]
             return torch.empty(shape, dtype=meta.dtype)

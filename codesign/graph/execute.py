@@ -1,5 +1,6 @@
 """Run a graph in floating point: the definition of what each operation computes."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -117,6 +118,7 @@ def _divide(node: Node, x: Sequence[Tensor], p: Parameters) -> Tensor:
 def _max_pool2d(node: Node, x: Tensor, p: Parameters) -> Tensor:
     a = node.attributes
     geometry = (a["kernel"], a["stride"], a["padding"], a["dilation"], a["ceil"])
+    x = F.pad(x, (*a["border"][1], *a["border"][0]), value=-math.inf)
     return F.max_pool2d(x, *geometry)
 
 

@@ -13,12 +13,13 @@ memory, so that a failure is one row of the table. Exits 1 if any integer differ
 
 import csv
 import io
-import json
+import multiprocessing
 import resource
-import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Mapping
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,21 @@ def w8a8(graph: Graph) -> Design:
     return Design(layers, functions, Accelerator())
 
 
+class Comparison(dict[str, np.ndarray]):
+    """Takes every node's codes from the NumPy executor, compares them and forgets them."""
+
+    def __init__(self, fast: dict[str, torch.Tensor]) -> None:
+        super().__init__()
+        self.fast = fast
+        self.compared = self.differing = 0
+
+    def __setitem__(self, name: str, expected: np.ndarray) -> None:
+        got = self.fast.pop(name).numpy()
+        same = got.shape == expected.shape
+        self.differing += int((got != expected).sum()) if same else expected.size
+        self.compared += expected.size
+
+
 def differing(model: IntegerModel, codes: np.ndarray) -> tuple[int, int, np.ndarray]:
     """Return (integers that differ, integers compared, the logits' codes), image by image."""
     executor, graph, tensors = TorchExecutor(model), model.graph_json(), dict(model.tensors)
@@ -116,14 +132,10 @@ def differing(model: IntegerModel, codes: np.ndarray) -> tuple[int, int, np.ndar
     logits = []
     for image in codes:
         fast: dict[str, torch.Tensor] = {}
-        slow: dict[str, np.ndarray] = {}
         executor.run(torch.from_numpy(image[None]), keep=fast)
-        logits.append(replay.run(graph, tensors, image[None], keep=slow))
-        for name, expected in slow.items():
-            got = fast.pop(name).numpy()
-            same = got.shape == expected.shape
-            bad += int((got != expected).sum()) if same else expected.size
-            compared += expected.size
+        comparison = Comparison(fast)
+        logits.append(replay.run(graph, tensors, image[None], keep=comparison))
+        bad, compared = bad + comparison.differing, compared + comparison.compared
     return bad, compared, np.concatenate(logits)
 
 
@@ -131,7 +143,6 @@ def measure(name: str, options: Mapping[str, str]) -> dict[str, Any]:
     """Take one model all the way; return its row."""
     seed = int(options["seed"])
     torch.manual_seed(seed)
-    torch.set_num_threads(1)
     model = randomise(timm.create_model(name), seed)
     size = model.pretrained_cfg["input_size"]
     generator = torch.Generator().manual_seed(seed)
@@ -183,19 +194,25 @@ def child(family: str, model: str, options: Mapping[str, str]) -> dict[str, Any]
 def row_of(family: str, model: str, options: Mapping[str, str]) -> dict[str, Any]:
     """Return the row of a family, measured in a process of its own."""
     started = time.monotonic()
-    arguments = [f"{key}={value}" for key, value in options.items()]
-    command = [sys.executable, __file__, "--child", family, model, *arguments]
     row: dict[str, Any] = {"family": family, "model": model, "result": "fails"}
+    context = multiprocessing.get_context("fork")
+    receive, send = context.Pipe(duplex=False)
+    process = context.Process(target=_send_row, args=(send, family, model, options))
+    process.start()
+    send.close()
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=float(options["seconds"]), check=False
-        )
-        row |= json.loads(done.stdout.strip().split("\n")[-1])
-    except subprocess.TimeoutExpired:
-        row["reason"] = f"longer than {options['seconds']} s"
-    except json.JSONDecodeError:
-        row["reason"] = f"the process ended with code {done.returncode}"
+        in_time = receive.poll(float(options["seconds"]))
+        row |= receive.recv() if in_time else {"reason": f"longer than {options['seconds']} s"}
+    except EOFError:
+        process.join()
+        row["reason"] = f"the process ended with code {process.exitcode}"
+    process.kill()
+    process.join()
     return {**row, "seconds": round(time.monotonic() - started)}
+
+
+def _send_row(send: Connection, family: str, model: str, options: Mapping[str, str]) -> None:
+    send.send(child(family, model, options))
 
 
 def family_of(model: str) -> str:
@@ -206,6 +223,8 @@ def family_of(model: str) -> str:
 def main() -> int:
     """Print the table row by row and write it as CSV."""
     options = {**DEFAULTS, **dict(argument.split("=", 1) for argument in sys.argv[1:])}
+    torch.set_num_threads(1)  # processes are forked
+    warnings.filterwarnings("ignore")  # timm's caches, named at length by torch.export
     models = [m for m in options["models"].split(",") if m]
     pairs = [(family_of(model), model) for model in models]
     if not models:
@@ -234,8 +253,4 @@ def write(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--child"]:
-        settings = dict(argument.split("=", 1) for argument in sys.argv[4:])
-        print(json.dumps(child(sys.argv[2], sys.argv[3], settings)))
-    else:
-        sys.exit(main())
+    sys.exit(main())

@@ -79,6 +79,22 @@ def is_in_place(node: fx.Node) -> bool:
     return len(parts) > 1 and parts[1].endswith("_") and not parts[1].startswith("_")
 
 
+_VIEWS = frozenset(
+    {"alias", "detach", "dropout", "contiguous", "to", "reshape", "view", "flatten", "unsqueeze"}
+    | {"squeeze", "unflatten", "permute", "transpose", "movedim", "expand", "expand_as", "select"}
+    | {"slice", "narrow", "getitem", "unbind", "chunk", "split", "split_with_sizes", "view_as"}
+    | {"numpy_T", "swapaxes"}
+)
+"""Operations whose result may share the memory of their first operand."""
+
+
+def owner(node: fx.Node) -> fx.Node:
+    """Return the node whose memory a node's result shares; itself if it has its own."""
+    while node.op == "call_function" and (short_name(node) in _VIEWS or is_in_place(node)):
+        node = node.args[0]  # type: ignore[assignment]
+    return node
+
+
 def arguments(node: fx.Node) -> dict[str, Any]:
     """Return the arguments of an ATen call by name, defaults filled in."""
     schema = node.target._schema  # type: ignore[union-attr]

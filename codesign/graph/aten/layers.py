@@ -30,9 +30,9 @@ def _conv1d(c: "Converter", node: fx.Node) -> str:
     batch, channels, length = c.nodes[source].shape
     flat = add_reshape(c, node, source, (batch, channels, 1, length))
     wide = _weight(c, node).changed(lambda weight: weight[:, :, None])
-    flat_a = {key: [1, *a[key]] for key in ("stride", "dilation")}
-    padding = a["padding"]
-    flat_a["padding"] = [0, *padding] if not isinstance(padding, str) else padding
+    flat_a: dict[str, Any] = {key: [1, *a[key]] for key in ("stride", "dilation")}
+    given = a["padding"]
+    flat_a["padding"] = [0, *given] if not isinstance(given, str) else given
     padding, flat = _padding(c, node, flat_a, wide.value, flat)
     attributes = {**flat_a, "padding": padding, "groups": a["groups"]}
     shape = c.shape(node)

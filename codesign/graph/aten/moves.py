@@ -2,10 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import fx
 
-from codesign.graph.aten.base import Constant, arguments, handles, rank, source
+from codesign.graph.aten.base import arguments, handles, rank, source
 from codesign.graph.ir import Dim, Shape
 
 if TYPE_CHECKING:
@@ -16,6 +15,13 @@ if TYPE_CHECKING:
 @handles("lift_fresh_copy", "_to_copy", "float")
 def _identity(c: "Converter", node: fx.Node) -> Any:
     return c.value[source(node)]
+
+
+@handles("copy")
+def _copy(c: "Converter", node: fx.Node) -> str:
+    """Take the new values for all of a tensor."""
+    a = arguments(node)
+    return add_expand(c, node, c.operand(a["src"], node), c.shape(node))
 
 
 @handles("reshape", "view", "flatten", "unsqueeze", "squeeze", "_unsafe_view", "unflatten")
@@ -40,7 +46,8 @@ def _permute(c: "Converter", node: fx.Node) -> str:
 @handles("transpose", "swapaxes", "swapdims")
 def _transpose(c: "Converter", node: fx.Node) -> str:
     a = arguments(node)
-    i, j = (a.get(f"dim{k}", a.get(f"axis{k}")) % rank(node) for k in (0, 1))
+    kind = "dim" if "dim0" in a else "axis"
+    i, j = (a[f"{kind}{k}"] % rank(node) for k in (0, 1))
     order = list(range(rank(node)))
     order[i], order[j] = order[j], order[i]
     return add_permute(c, node, c.operand(node.args[0], node), order)
@@ -132,59 +139,6 @@ def add_slice(
     return c.add(path, "slice", (name,), node, shape=tuple(shape), attributes=attributes)
 
 
-@handles("unbind", "chunk", "split", "split_with_sizes", "tensor_split")
-def _pieces(c: "Converter", node: fx.Node) -> list[str]:
-    a = arguments(node)
-    name = c.operand(a["self"], node)
-    dim = a["dim"] % len(c.nodes[name].shape)
-    pieces, start = [], 0
-    for index, piece in enumerate(node.meta["val"]):
-        shape = tuple(c.dim(size, node) for size in piece.shape)
-        if "unbind" in str(node.target):
-            attributes = {"dim": dim, "index": index}
-            path = f"{c.path(node)}.select"
-            part = c.add(path, "select", (name,), node, shape=shape, attributes=attributes)
-        else:
-            size = shape[dim]
-            if not isinstance(size, int):
-                raise c.unsupported(node, "a split of the batch")
-            part = add_slice(c, node, name, dim, start, start + size)
-            start += size
-        pieces.append(part)
-    return pieces
-
-
-@handles("getitem")
-def _getitem(c: "Converter", node: fx.Node) -> Any:
-    return c.value[source(node)][node.args[1]]
-
-
-@handles("cat", "concat", "concatenate")
-def _concat(c: "Converter", node: fx.Node) -> str:
-    a = arguments(node)
-    names = [c.operand(item, node) for item in a["tensors"] if 0 not in item.meta["val"].shape]
-    return add_concat(c, node, names, a["dim"] % rank(node), c.shape(node))
-
-
-def add_concat(c: "Converter", node: fx.Node, names: list[str], dim: int, shape: Shape) -> str:
-    """Add the concatenation of tensors; return its name."""
-    if len(names) == 1:
-        return names[0]
-    attributes = {"dim": dim}
-    path = f"{c.path(node)}.concat"
-    return c.add(path, "concat", tuple(names), node, shape=shape, attributes=attributes)
-
-
-@handles("stack")
-def _stack(c: "Converter", node: fx.Node) -> str:
-    a = arguments(node)
-    shape = c.shape(node)
-    dim = a["dim"] % len(shape)
-    single = (*shape[:dim], 1, *shape[dim + 1 :])
-    names = [add_reshape(c, node, c.operand(item, node), single) for item in a["tensors"]]
-    return add_concat(c, node, names, dim, shape)
-
-
 def add_pad(c: "Converter", node: fx.Node, name: str, pads: list[list[int]]) -> str:
     """Add zeros around a tensor, or cut where a width is negative; return the name.
 
@@ -213,59 +167,3 @@ def padded_shape(shape: Shape, pads: list[list[int]]) -> Shape:
     for size, (before, after) in zip(shape, pads, strict=True):
         sizes.append(size + before + after if isinstance(size, int) else size)
     return tuple(sizes)
-
-
-@handles("pad", "constant_pad_nd")
-def _pad(c: "Converter", node: fx.Node) -> str:
-    a = arguments(node)
-    name = c.operand(node.args[0], node)
-    flat = list(a["pad"])
-    pairs = [flat[i : i + 2] for i in range(0, len(flat), 2)][::-1]
-    pads = [[0, 0]] * (rank(node) - len(pairs)) + pairs
-    mode, value = a.get("mode", "constant"), a.get("value") or 0.0
-    if mode != "constant":
-        return _pad_by_copies(c, node, name, pads, mode)
-    if value == 0.0 or all(width <= 0 for pair in pads for width in pair):
-        return add_pad(c, node, name, pads)
-    return _pad_with(c, node, name, pads, value)
-
-
-def _pad_with(c: "Converter", node: fx.Node, name: str, pads: list[list[int]], value: float) -> str:
-    """Pad with another number than zero: constants joined on either side."""
-    for dim, widths in enumerate(pads):
-        shape = c.nodes[name].shape
-        parts = [name]
-        for side, width in enumerate(widths):
-            if width <= 0:
-                continue
-            block = torch.full((1,) * len(shape), value)
-            held = c.constant_node(Constant(block, block), node)
-            held = add_expand(c, node, held, (*shape[:dim], width, *shape[dim + 1 :]))
-            parts = [held, *parts] if side == 0 else [*parts, held]
-        size = shape[dim]
-        if len(parts) > 1 and isinstance(size, int):
-            grown = (*shape[:dim], size + sum(widths), *shape[dim + 1 :])
-            name = add_concat(c, node, parts, dim, grown)
-    return name
-
-
-def _pad_by_copies(
-    c: "Converter", node: fx.Node, name: str, pads: list[list[int]], mode: str
-) -> str:
-    """Pad by reflection, by the border's values, or by the other side's."""
-    from codesign.graph.aten.gathers import add_gather
-
-    for dim, (before, after) in enumerate(pads):
-        size = c.nodes[name].shape[dim]
-        if not (before or after) or not isinstance(size, int):
-            continue
-        places = range(-before, size + after)
-        if mode == "reflect":
-            period = max(2 * size - 2, 1)
-            indices = [min(p % period, period - p % period) for p in places]
-        elif mode == "replicate":
-            indices = [min(max(p, 0), size - 1) for p in places]
-        else:
-            indices = [p % size for p in places]
-        name = add_gather(c, node, name, dim, indices)
-    return name

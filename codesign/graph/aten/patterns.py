@@ -116,7 +116,7 @@ def _vector_norm(c: "Converter", node: fx.Node) -> str:
     square = add_function(c, node, name, "square")
     shape = c.nodes[name].shape
     dims = sorted(d % len(shape) for d in a["dim"])
-    count = math.prod(shape[d] for d in dims)  # type: ignore[misc]
+    count = math.prod(shape[d] for d in dims)
     attributes = {"dims": dims, "keep": bool(a["keepdim"]), "factor": float(count)}
     total = c.add(f"{c.path(node)}.sum", "mean", (square,), node, attributes=attributes)
     return add_function(c, node, total, "sqrt")

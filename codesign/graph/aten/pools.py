@@ -7,6 +7,7 @@ from torch import fx
 
 from codesign.graph.aten.base import arguments, handles, pair, rank, short_name
 from codesign.graph.aten.moves import add_permute, add_reshape
+from codesign.graph.aten.padding import Bordered
 from codesign.graph.aten.resample import add_resample, averaging
 
 if TYPE_CHECKING:
@@ -16,14 +17,16 @@ if TYPE_CHECKING:
 @handles("max_pool2d", "max_pool2d_with_indices")
 def _max_pool2d(c: "Converter", node: fx.Node) -> Any:
     a = arguments(node)
-    attributes = {
+    attributes: dict[str, Any] = {
         "kernel": pair(a["kernel_size"]),
         "stride": pair(a["stride"] or a["kernel_size"]),
         "padding": pair(a["padding"]),
         "dilation": pair(a["dilation"]),
         "ceil": bool(a["ceil_mode"]),
     }
-    operand = c.operand(a["self"], node)
+    found = c.value[a["self"]]
+    operand = found.name if isinstance(found, Bordered) else c.operand(a["self"], node)
+    attributes["border"] = found.pads[2:] if isinstance(found, Bordered) else [[0, 0], [0, 0]]
     name = f"{c.path(node)}.max_pool".lstrip(".")
     whole = node.meta["val"]
     if isinstance(whole, list | tuple):
@@ -120,7 +123,8 @@ def _amax(c: "Converter", node: fx.Node) -> Any:
     if isinstance(a.get("other"), fx.Node):
         raise c.unsupported(node, "the larger of two tensors")
     shape = c.nodes[operand].shape
-    dims = a["dim"] if isinstance(a.get("dim"), list | tuple) else [a.get("dim")]
+    given: Any = a.get("dim")
+    dims = given if isinstance(given, list | tuple) else [given]
     if None in dims or any(isinstance(shape[d], str) for d in dims):
         raise c.unsupported(node, "the largest value over the batch")
     attributes = {"dims": sorted(d % len(shape) for d in dims), "keep": bool(a["keepdim"])}

@@ -4,7 +4,7 @@ import numpy as np
 
 from codesign.graph.ir import Node, resolve
 from codesign.numerics.group_norm import RowConstants, row_constants
-from codesign.quantize.lowerings.base import Lowering, lowers
+from codesign.quantize.lowerings.base import Integers, Lowering, lowers
 
 
 @lowers("group_norm")
@@ -35,6 +35,6 @@ def _constants(b: Lowering, node: Node, count: int, channels: int) -> RowConstan
 
 
 def _add(b: Lowering, node: Node, c: RowConstants, attributes: dict[str, int]) -> None:
-    tensors = {"scale": c.scale.astype(np.int16), "offset": c.offset.astype(np.int32)}
+    tensors: Integers = {"scale": c.scale.astype(np.int16), "offset": c.offset.astype(np.int32)}
     extra = {"row_shift": c.row_shift, "shift": c.shift}
     b.add(node, b.target(node), {**attributes, **extra}, tensors)

@@ -51,9 +51,9 @@ def _geometry(b: Lowering, node: Node) -> dict[str, Any]:
     dilation = a.get("dilation", [1, 1])
     pads = []
     for i in range(2):
+        start, end = (width + a["padding"][i] for width in a.get("border", [[0, 0]] * 2)[i])
         reach = (after[i] - 1) * a["stride"][i] + dilation[i] * (a["kernel"][i] - 1) + 1
-        end = max(a["padding"][i], reach - before[i] - a["padding"][i])
-        pads.append([a["padding"][i], end])
+        pads.append([start, max(end, reach - before[i] - start)])
     return {"kernel": a["kernel"], "stride": a["stride"], "dilation": dilation, "pads": pads}
 
 
