@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -58,17 +59,34 @@ class Graph:
     tensors: Mapping[str, torch.Tensor]
 
     def __getitem__(self, name: str) -> Node:
-        return self.by_name[name]
+        return self._index[name]
+
+    @cached_property
+    def _index(self) -> dict[str, Node]:
+        return {node.name: node for node in self.nodes}
 
     @property
     def by_name(self) -> dict[str, Node]:
         """Nodes by name."""
-        return {node.name: node for node in self.nodes}
+        return dict(self._index)
 
     @property
     def output(self) -> Node:
         """The node that gives the logits."""
         return self.nodes[-1]
+
+    @cached_property
+    def logits(self) -> Node:
+        """The node that computes the logits: the output, seen through operations that only move.
+
+        The output itself where anything else reads what it moves.
+        """
+        readers, node = self.consumers(), self.output
+        while node.op in SHAPE_OPERATIONS:
+            node = self[node.inputs[0]]
+            if len(readers[node.name]) != 1:
+                return self.output
+        return node
 
     @property
     def layers(self) -> list[Node]:

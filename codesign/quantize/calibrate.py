@@ -107,7 +107,7 @@ def _format(network: QuantizedNetwork, node: Node, raw: Sequence[Tensor]) -> For
         kind, bits = SOFTMAXES.get(node.attributes["kind"]), node.attributes["bits"]
         sample = [part for x in raw for part in (thinned(rows(x, None)), x.amax().reshape(1, 1))]
         return kind.format(bits, torch.cat(sample, dim=1))
-    is_output = node is network.graph.output
+    is_output = node is network.graph.logits
     return choose_format(node, raw, network.recipe, is_output=is_output)
 
 

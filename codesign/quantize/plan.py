@@ -167,7 +167,7 @@ def _bits_before(activation: Node, readers: Mapping[str, list[Node]]) -> int:
 def _with_bits(node: Node, readers: Mapping[str, list[Node]], design: Design, graph: Graph) -> Node:
     if node.op in SHAPE_OPERATIONS:
         return node
-    if node.name == graph.output.name:
+    if node.name == graph.logits.name:
         return replace(node, attributes={**node.attributes, "bits": LOGITS_BITS})
     extra: dict[str, int | str] = {"bits": _stored_bits(node, readers, design)}
     reader = readers[node.name][0] if len(readers[node.name]) == 1 else None

@@ -2,9 +2,11 @@ import dataclasses
 
 import pytest
 from random_networks import random_design, uniform_design
+from torch import nn
 
 from codesign.design import LayerFormat
 from codesign.errors import UserError
+from codesign.graph.capture import capture
 from codesign.graph.ir import LAYER_OPERATIONS, SHAPE_OPERATIONS
 from codesign.quantize.plan import LOGITS_BITS, STORED_BITS, arrange, plan
 from codesign.quantize.recipe import Recipe
@@ -87,3 +89,13 @@ def test_a_design_of_another_network_is_refused(mobilevit):
     other = ("layer", LayerFormat(8, "uniform", 8))
     with pytest.raises(UserError, match="layers are not those"):
         planned_graph(mobilevit, dataclasses.replace(design, layers=(*design.layers, other)))
+
+
+def test_logits_that_are_only_moved_have_sixteen_bits():
+    head = (nn.AdaptiveAvgPool2d(1), nn.Conv2d(4, 5, 1), nn.Flatten())
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), *head)
+    graph = capture(net, (3, 8, 8), "net")
+    assert graph.output.op == "reshape"
+    planned = plan(graph, uniform_design(graph, 4), Recipe())
+    assert planned["2"].attributes["bits"] == 16
+    assert planned["0"].attributes["bits"] == 8
