@@ -82,8 +82,9 @@ def _evaluate(c: "Converter", node: fx.Node, batch: int) -> Any:
         if isinstance(value, str) and position is not None and node.args[position] is operand:
             shape = [size_at(size, c.symbol, batch) for size in meta.shape]
             return torch.empty(shape, dtype=meta.dtype)
-        if value is None and not isinstance(meta, Tensor | list | tuple):
-            return size_at(meta, c.symbol, batch)
+        size = meta if value is None else value
+        if isinstance(size, int | float | torch.SymInt | torch.SymFloat | torch.SymBool):
+            return size_at(size, c.symbol, batch)
         raise _NotConstantError
 
     arguments = fx.map_arg(node.args, argument)

@@ -35,6 +35,41 @@ def test_graph_computes_what_timm_computes(name, size, kwargs):
     }
 
 
+OTHERS = [
+    ("swin_tiny_patch4_window7_224", 64, {"img_size": 64, "window_size": 4, "depths": (2, 2)}),
+    ("swinv2_tiny_window8_256", 64, {"img_size": 64, "window_size": 4, "depths": (2, 2)}),
+    ("efficientvit_b0", 64, {}),
+    ("mobilevitv2_050", 64, {}),
+    ("xcit_nano_12_p8_224", 32, {"depth": 1, "cls_attn_layers": 1}),
+    ("edgenext_xx_small", 64, {}),
+    ("test_coatnet", 64, {"img_size": 64}),
+    ("test_convnext", 32, {}),
+    ("vit_tiny_patch16_dinov3_qkvb", 64, {"img_size": 64, "depth": 2}),
+    ("poolformer_s12", 64, {}),
+    ("densenet121", 32, {"block_config": (2, 2), "growth_rate": 8}),
+    ("resnest14d", 64, {}),
+    ("hgnetv2_b0", 64, {}),
+    ("tresnet_m", 64, {"layers": (1, 1, 1, 1)}),
+    ("convit_tiny", 32, {"img_size": 32, "depth": 2, "local_up_to_layer": 1}),
+]
+
+
+@pytest.mark.parametrize(("name", "size", "kwargs"), OTHERS)
+def test_other_families_compute_what_timm_computes(name, size, kwargs):
+    model = timm_model(name, **kwargs)
+    with torch.no_grad():
+        for key, parameter in model.named_parameters():
+            if "gamma" in key or "ls" in key:  # layer scales start near zero
+                parameter.uniform_(0.5, 1.5)
+    graph = capture(model, (3, size, size), name)
+    for batch in (1, 3):
+        x = random_images(batch, size, seed=batch)
+        with torch.no_grad():
+            wanted = model(x)
+        scale = wanted.abs().max()
+        torch.testing.assert_close(run(graph, x) / scale, wanted / scale, atol=2e-5, rtol=0)
+
+
 def test_shapes_and_order(mobilevit, images):
     seen: set[str] = set()
 

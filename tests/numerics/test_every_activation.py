@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from codesign.errors import UserError
 from codesign.numerics.activation import ACTIVATIONS
 from codesign.numerics.fixed_point import Format
 
@@ -102,3 +103,26 @@ def test_hardswish_is_the_identity_above_three():
     above = range(100 + 60, 256)
     assert [table[q] for q in above] == [q - 90 for q in above]
     assert {table[q] for q in range(40)} == {10}  # zero below -3
+
+
+def test_families_of_functions_are_made_from_their_name():
+    x = torch.linspace(-3, 3, 13, dtype=torch.float64)
+    for name, truth in {
+        "leaky_relu(0.25)": lambda v: v if v > 0 else v / 4,
+        "elu(2)": lambda v: v if v > 0 else 2 * math.expm1(v),
+        "clamp(-1,0.5)": lambda v: min(max(v, -1.0), 0.5),
+        "clamp(-inf,0.5)": lambda v: min(v, 0.5),
+        "power(3)": lambda v: v**3,
+        "exp": math.exp,
+        "reciprocal": lambda v: 1 / v if v else 1e6,
+    }.items():
+        expected = torch.tensor([truth(float(v)) for v in x], dtype=torch.float64)
+        torch.testing.assert_close(ACTIVATIONS.get(name).float(x), expected)
+        assert name not in ACTIVATIONS.names()
+    assert ACTIVATIONS.get("elu(2)").name == "elu(2)"
+
+
+@pytest.mark.parametrize("name", ["leaky_relu(steep)", "elu(1,2)", "clamp(1)", "gelu(3)", "sine"])
+def test_names_that_say_nothing_are_user_errors(name):
+    with pytest.raises(UserError, match="activation function"):
+        ACTIVATIONS.get(name)

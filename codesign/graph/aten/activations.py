@@ -1,10 +1,11 @@
 """Functions of one element."""
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
 
 from torch import fx
 
-from codesign.graph.aten.base import arguments, handles, number, short_name, source
+from codesign.graph.aten.base import Constant, arguments, handles, number, short_name, source
 
 if TYPE_CHECKING:
     from codesign.graph.capture import Converter
@@ -58,17 +59,28 @@ def _softplus(c: "Converter", node: fx.Node) -> str:
 @handles("hardtanh", "clamp", "clamp_min", "clamp_max", "clip")
 def _clamp(c: "Converter", node: fx.Node) -> str:
     a = arguments(node)
-    low, high = (
-        a.get(long, a.get(short)) for long, short in (("min_val", "min"), ("max_val", "max"))
-    )
-    if any(number(limit) is None for limit in (low, high) if limit is not None):
-        raise c.unsupported(node, "clamping to tensors")
-    if low == 0 and high is None:
-        return add_activation(c, node, "relu")
-    if (low, high) == (0, 6):
-        return add_activation(c, node, "relu6")
-    low, high = (-float("inf") if low is None else low), (float("inf") if high is None else high)
+    low = _limit(c, node, a.get("min_val", a.get("min")), -math.inf)
+    high = _limit(c, node, a.get("max_val", a.get("max")), math.inf)
+    if (low, high) == (-math.inf, math.inf):
+        return c.operand(source(node), node)
+    if (low, high) in ((0, math.inf), (0, 6)):
+        return add_activation(c, node, "relu" if high == math.inf else "relu6")
     return add_function(c, node, c.operand(node.args[0], node), f"clamp({low:.9g},{high:.9g})")
+
+
+def _limit(c: "Converter", node: fx.Node, limit: Any, otherwise: float) -> float:
+    """Return a limit of a clamp: a number, a constant of one element, or none."""
+    if limit is None:
+        return otherwise
+    constant = c.constant(limit)
+    plain = number(limit) if constant is None else _single(constant)
+    if plain is None:
+        raise c.unsupported(node, "clamping to a tensor")
+    return plain
+
+
+def _single(constant: Constant) -> float | None:
+    return float(constant.value) if constant.value.numel() == 1 else None
 
 
 def add_activation(c: "Converter", node: fx.Node, function: str) -> str:
