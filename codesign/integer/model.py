@@ -20,7 +20,7 @@ SCHEMA_VERSION = 1
 Integers = NDArray[np.integer[Any]]
 _DAMAGE = (
     *(ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, MemoryError),
-    *(NotImplementedError, zipfile.BadZipFile, zlib.error, struct.error),
+    *(NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error),
 )
 """What NumPy, zipfile and json raise on files that are damaged or something else."""
 

@@ -108,8 +108,9 @@ def conv2d(node: Json, t: Arrays, inputs: Sequence[Pair], batch: int) -> Array:
 def windows(x: Array, kernel: Sequence[int], geometry: Json) -> Array:
     """Return the patches under a kernel: (batch, channels, kh, kw, out height, out width)."""
     (sh, sw), (dh, dw) = geometry["stride"], geometry["dilation"]
-    spans = [d * (k - 1) + 1 for k, d in zip(kernel, (dh, dw), strict=True)]
-    view = np.lib.stride_tricks.sliding_window_view(x, spans, axis=(2, 3))
+    spans = (dh * (kernel[0] - 1) + 1, dw * (kernel[1] - 1) + 1)
+    axes: Any = (2, 3)
+    view = np.lib.stride_tricks.sliding_window_view(x, spans, axis=axes)
     return view[:, :, ::sh, ::sw, ::dh, ::dw].transpose(0, 1, 4, 5, 2, 3)
 
 

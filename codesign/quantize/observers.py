@@ -133,21 +133,21 @@ class Search(MinMax):
 
     def __init__(self, axis: int | None = None) -> None:
         super().__init__(axis)
-        self.samples: list[Tensor] = []
+        self.sample = Sample()
 
     def _update(self, x: Tensor) -> None:
         super()._update(x)
-        self.samples.append(thinned(x))
+        self.sample.add(x)
 
     def ranges(self, bits: int = 8) -> Ranges:
         """Return the range of the least mean |error|**POWER for codes of a width."""
         low, high = super().ranges()
         low, high = low.clamp(max=0), high.clamp(min=0)
-        sample = thinned(torch.cat(self.samples, dim=1))
+        x, weights = self.sample.weighted()
 
         def error(step: Tensor) -> Tensor:
             factor = 1 - self.STEP * step
-            return rounding_error(sample, low * factor, high * factor, bits, self.POWER)
+            return rounding_error(x, low * factor, high * factor, bits, self.POWER, weights)
 
         factor = 1 - self.STEP * self.best_step(error, torch.zeros_like(low))
         return low * factor, high * factor
@@ -203,28 +203,78 @@ class PercentileSearch(Observer):
 
     def __init__(self, axis: int | None = None) -> None:
         super().__init__(axis)
-        self.samples: list[Tensor] = []
+        self.sample = Sample()
         self.ends: list[list[Ranges]] = [[] for _ in self.TAILS]
 
     def _update(self, x: Tensor) -> None:
-        self.samples.append(thinned(x))
+        self.sample.add(x)
         for tail, found in zip(self.TAILS, self.ends, strict=True):
             found.append(quantile_ends(x, tail))
 
     def ranges(self, bits: int = 8) -> Ranges:
         """Return the best candidate's range for codes of a width."""
-        sample = thinned(torch.cat(self.samples, dim=1))
+        x, weights = self.sample.weighted()
         low, high = (
             torch.stack([torch.stack([ends[i] for ends in found]).mean(0) for found in self.ends])
             for i in (0, 1)
         )
         low, high = low.clamp(max=0), high.clamp(min=0)
-        errors = [rounding_error(sample, a, b, bits) for a, b in zip(low, high, strict=True)]
+        errors = [
+            rounding_error(x, a, b, bits, weights=weights) for a, b in zip(low, high, strict=True)
+        ]
         best = torch.stack(errors).argmin(dim=0, keepdim=True)
         return low.gather(0, best)[0], high.gather(0, best)[0]
 
 
-def rounding_error(x: Tensor, low: Tensor, high: Tensor, bits: int, power: float = 2.0) -> Tensor:
+class Sample:
+    """A sample of a tensor's values with its tails in full.
+
+    An even sample holds hardly any of the few largest values, and ranges that cut them off would
+    look free. So values beyond the sample's 0.2 % quantiles are taken from the maxima and minima
+    of small groups instead, which hold nearly all of them.
+    """
+
+    TAIL = 0.002
+
+    def __init__(self) -> None:
+        self.parts: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.count = 0
+
+    def add(self, x: Tensor) -> None:
+        """Take in one batch, (channels, values)."""
+        body = thinned(x)
+        size = x.shape[1] // body.shape[1]
+        groups = x[:, : size * body.shape[1]].reshape(len(x), size, -1)
+        self.parts.append((body, groups.amin(dim=1), groups.amax(dim=1)))
+        self.count += x.shape[1]
+
+    def weighted(self) -> tuple[Tensor, Tensor]:
+        """Return values and how many of the tensor each stands for, (channels, values) both."""
+        body, smallest, largest = (torch.cat(part, dim=1) for part in zip(*self.parts, strict=True))
+        if body.shape[1] == self.count:
+            return body, torch.ones_like(body)
+        body = thinned(body)
+        low, high = quantile_ends(body, self.TAIL)
+        low, high = low[:, None], high[:, None]
+        tails = torch.cat([smallest < low, largest > high], dim=1).float()
+        inside = ((body >= low) & (body <= high)).float()
+        each = (self.count - tails.sum(1, keepdim=True)) / inside.sum(1, keepdim=True).clamp(min=1)
+        x = torch.cat([body, smallest, largest], dim=1)
+        weights = torch.cat([inside * each, tails], dim=1)
+        if len(x) > 1:
+            return x, weights
+        used = weights[0] > 0
+        return x[:, used], weights[:, used]
+
+
+def rounding_error(
+    x: Tensor,
+    low: Tensor,
+    high: Tensor,
+    bits: int,
+    power: float = 2.0,
+    weights: Tensor | None = None,
+) -> Tensor:
     """Return each channel's mean |error|**power when its range is spread over asymmetric codes.
 
     Args:
@@ -233,13 +283,15 @@ def rounding_error(x: Tensor, low: Tensor, high: Tensor, bits: int, power: float
         high: (channels,), at least 0.
         bits: Width of the codes.
         power: Exponent of the error.
+        weights: (channels, values), how much each value counts; equally if None.
     """
     levels = 2**bits - 1
     scale = ((high - low) / levels).clamp(min=1e-8)[:, None]
     zero_point = torch.floor(-low[:, None] / scale + 0.5)
     codes = (x / scale).round_().add_(zero_point).clamp_(0, levels)
     error = codes.sub_(zero_point).mul_(scale).sub_(x).abs_()
-    return (error.square_() if power == 2 else error.pow_(power)).mean(dim=1)
+    error = error.square_() if power == 2 else error.pow_(power)
+    return error.mean(dim=1) if weights is None else (error * weights).sum(1) / weights.sum(1)
 
 
 def smallest_and_largest(x: Tensor) -> Ranges:
