@@ -69,6 +69,9 @@ class QuantizeSettings:
     activation_codes: str = setting("", "codes behind GELU and its like: uniform or two_scale")
     division: str = setting("", "arithmetic of divisions: exact or log2")
     scales: str = setting("", "free, or power_of_two: requantisation by shifts")
+    transforms: list[str] = setting(
+        [], "rewrites before calibration, in order; [none] for none, []: the method's own"
+    )
     reconstruction: str = setting("", "none or adaround, after calibration")
     reconstruction_steps: int = setting(200, "steps a block; its activation scales get half")
     reconstruction_batch: int = setting(32, "images a step")

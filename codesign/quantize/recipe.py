@@ -38,9 +38,15 @@ class Recipe:
     reconstruction: str = "none"
 
     def changed(self, choices: dict[str, Any]) -> "Recipe":
-        """Return the recipe with other choices; None, "" and 0 leave the recipe's own."""
+        """Return the recipe with other choices; None, "", 0 and [] leave the recipe's own.
+
+        Transforms ["none"] are no transforms.
+        """
         known = {field.name for field in fields(self)}
-        return replace(self, **{k: v for k, v in choices.items() if k in known and v})
+        wanted = {k: v for k, v in choices.items() if k in known and v}
+        if "transforms" in wanted:
+            wanted["transforms"] = tuple(t for t in wanted["transforms"] if t != "none")
+        return replace(self, **wanted)
 
 
 METHODS: Registry[Recipe] = Registry("quantisation method")

@@ -144,3 +144,11 @@ def test_networks_of_every_method_can_be_trained(method, which):
     gradients = {name: tensor.grad for name, tensor in built.tensors.items()}
     assert all(g is not None and torch.isfinite(g).all() for g in gradients.values())
     assert sum(bool(g.abs().sum() > 0) for g in gradients.values()) > 0.9 * len(gradients)
+
+
+def test_single_choices_replace_a_methods_own():
+    own = METHODS.get("triovit")
+    assert own.changed({"transforms": [], "softmax": "", "attention_bits": 0}) == own
+    assert own.changed({"transforms": ["none"]}).transforms == ()
+    assert own.changed({"transforms": ["smoothing"]}).transforms == ("smoothing",)
+    assert own.changed({"softmax": "shiftmax", "method": "fqvit"}).softmax == "shiftmax"

@@ -38,4 +38,4 @@ class Transform(ABC):
         """
 
 
-TRANSFORMS: Registry[Transform] = Registry("transform")
+TRANSFORMS: Registry[Transform] = Registry("transform (quantize.transforms)")
