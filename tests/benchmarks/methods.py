@@ -8,9 +8,10 @@ model on the validation split (attention at 4 bits where the method has it), the
 logits' signal to quantisation noise, and the integers that differ between the torch and the NumPy
 executor in every node. Then the drop with 4-bit weights, uniform and log2, after 50 distillation
 steps (first and last layer and all activations at 8 bits), for minmax and the space's own method
-(`four_bits=all`: every method; `none`). Last, each space with the activation function it is about,
-distilled by its own number of steps. Prints the tables and writes methods.csv beside this file (or
-`out=`); the other keys go to `python -m codesign.quantize`.
+(`four_bits=all`: every method; `none`). Last, the space's own method with probabilities of 4 bits
+where it has 8, and what a space is about besides a method: a mean of 7.9 bits a weight, or ReLU in
+place of GELU. Prints the tables and writes methods.csv beside this file (or `out=`); the other keys
+go to `python -m codesign.quantize`.
 """
 
 import csv
@@ -19,6 +20,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -31,26 +33,37 @@ from codesign.posttrain.command import load_bench
 from codesign.posttrain.progress import Progress
 from codesign.posttrain.settings import load_posttrain_settings
 from codesign.quantize.methods import METHODS
+from codesign.search.evaluator import recipe_of
 
 OWN = {"spaces", "methods", "four_bits", "out"}
 SPACES = (
     *("mobilevit_mixed", "mobilevit_shiftswish", "swin_relu"),
     *("deit_fqvit", "efficientvit_trio"),
 )
-FUNCTIONS = {"mobilevit_shiftswish": "shift_swish", "swin_relu": "relu"}
-"""The activation function that a space is about."""
-FUNCTION_STEPS = 48
+FUNCTIONS = {"mobilevit_shiftswish": "shift_swish"}
+"""The activation function of all rows of a space; the others have the model's own."""
+SPECIAL: dict[str, list[dict[str, Any]]] = {
+    "mobilevit_mixed": [{"attention_bits": 4}],
+    "mobilevit_shiftswish": [{"attention_bits": 4}, {"mean_bits": 7.9}],
+    "swin_relu": [
+        {"attention_bits": 4},
+        {"activation": "relu"},
+        {"activation": "relu", "steps": 48},
+    ],
+}
+QUICK = ["measured_images=8", "compared_images=2"]
 FOUR_BIT_STEPS = 50
 COLUMNS = (
-    *("space", "method", "activation", "weights", "steps", "float_percent", "integer_percent"),
-    *("drop_points", "logits_sqnr_db", "differing", "compared", "failed"),
+    *("space", "method", "activation", "weights", "mean_bits", "attention_bits", "steps"),
+    *("float_percent", "integer_percent", "drop_points", "logits_sqnr_db"),
+    *("differing", "compared", "failed"),
 )
 Row = dict[str, object]
 
 
 def rows_of(space: str, methods: list[str], four_bits: str, words: list[str]) -> Iterator[Row]:
     """Yield the rows of a space."""
-    settings = load_posttrain_settings([f"space={space}", *words])
+    settings = load_posttrain_settings([f"space={space}", *QUICK, *words])
     own = settings.quantize.method
     bench = load_bench(settings, Progress(Console(stderr=True)))
     names = methods or METHODS.names()
@@ -60,9 +73,8 @@ def rows_of(space: str, methods: list[str], four_bits: str, words: list[str]) ->
     for method in chosen:
         for scheme in ("uniform", "log2"):
             yield row(bench, space, method, scheme=scheme, w_bits=4, steps=FOUR_BIT_STEPS)
-    if function := FUNCTIONS.get(space):
-        for steps in (0, FUNCTION_STEPS):
-            yield row(bench, space, own, activation=function, steps=steps)
+    for special in SPECIAL.get(space, []):
+        yield row(bench, space, own, **special)
 
 
 def row(
@@ -74,15 +86,24 @@ def row(
     w_bits: int = 8,
     steps: int = 0,
     activation: str = "",
+    mean_bits: float = 0.0,
+    attention_bits: int = 0,
 ) -> Row:
-    """Return what a method reaches with these formats."""
+    """Return what a method reaches with these formats; attention_bits 0: the method's own."""
     distill = replace(bench.settings.distill, steps=steps)
-    changed = bench.changed(scheme=scheme, w_bits=w_bits, activation=activation, distill=distill)
+    if attention_bits:
+        quantize = replace(bench.settings.quantize, attention_bits=attention_bits)
+        bench = bench.changed(quantize=quantize)
+    activation = activation or FUNCTIONS.get(space, "")
+    changed = bench.changed(
+        scheme=scheme, w_bits=w_bits, activation=activation, mean_bits=mean_bits, distill=distill
+    )
     found: Row = {
         "space": space,
         "method": method,
         "activation": activation or "own",
         "weights": f"{scheme}_{w_bits}",
+        "attention_bits": recipe_of(replace(bench.settings.quantize, method=method)).attention_bits,
         "steps": steps,
     }
     try:
@@ -97,6 +118,7 @@ def figures(result: Result) -> Row:
     return {
         "float_percent": round(100 * c.float_correct / c.images, 2),
         "integer_percent": round(100 * c.correct / c.images, 2),
+        "mean_bits": round(result.size.mean_weight_bits, 2),
         "drop_points": round(result.accuracy_drop, 2),
         "logits_sqnr_db": round(-c.logits.error_db, 2),
         "differing": result.differing,
@@ -112,7 +134,7 @@ def table(rows: list[Row]) -> Table:
     for found in rows:
         cells = [str(found.get(column, "")) for column in COLUMNS[:-1]]
         shown.add_row(
-            *cells[:5], *([str(found["failed"])[:60]] if "failed" in found else cells[5:])
+            *cells[:7], *([str(found["failed"])[:60]] if "failed" in found else cells[7:])
         )
     return shown
 
