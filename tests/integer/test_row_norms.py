@@ -29,7 +29,9 @@ def constants(source, count, channels, epsilon):
 
 
 @pytest.mark.parametrize("source", SOURCES)
-@pytest.mark.parametrize(("groups", "channels", "size"), [(1, 6, 4), (3, 6, 5), (6, 6, 40), (2, 8, 1)])
+@pytest.mark.parametrize(
+    ("groups", "channels", "size"), [(1, 6, 4), (3, 6, 5), (6, 6, 40), (2, 8, 1)]
+)
 @pytest.mark.parametrize("epsilon", [1e-6, 1e-2])
 def test_group_norm(source, groups, channels, size, epsilon):
     x = near_constant(random_codes(np.random.default_rng(0), (6, channels, size, size), source))
