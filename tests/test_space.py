@@ -144,6 +144,18 @@ def test_a_shift_array_is_there_for_whatever_shifts(weights, built):
     assert bool(design.accelerator.shift_rows) == built
 
 
+@pytest.mark.parametrize(("method", "built"), [("fqvit", True), ("repqvit", False)])
+def test_probabilities_of_powers_of_two_keep_the_shift_array(method, built):
+    settings = SearchSettings(space="x", study="x")
+    settings.network.weights = {"uniform": [8]}
+    settings.quantize.method = method
+    for softmaxes in (0, 2):
+        outline = NetworkOutline(OUTLINE.layers, OUTLINE.activations, softmaxes)
+        space = SearchSpace(settings, outline)
+        design = space.decode(random_params(space, 0))
+        assert bool(design.accelerator.shift_rows) == (built and softmaxes > 0)
+
+
 def test_single_choices_are_those_of_layers_and_searched_sites():
     space = space_of(network__weights={"uniform": [4, 8]}, network__activation_bits=[6, 8])
     single = space.single_choices
