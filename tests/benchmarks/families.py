@@ -1,7 +1,7 @@
 """Take one model of every timm family to integers: the smallest, with random weights.
 
     python tests/benchmarks/families.py [families=a,b] [models=a,b] [image_limit=1] [seed=0]
-        [parameter_limit=140e6] [seconds=900] [gigabytes=10] [out=tests/benchmarks/families.csv]
+        [parameter_limit=450e6] [seconds=900] [gigabytes=18] [out=tests/benchmarks/families.csv]
 
 Each model is captured, quantised by the default recipe with 8-bit weights and activations on four
 random images, lowered, and replayed: every node's codes in the torch executor against those of the
@@ -49,9 +49,9 @@ DEFAULTS = {
     "models": "",
     "image_limit": "1",
     "seed": "0",
-    "parameter_limit": "140e6",
+    "parameter_limit": "450e6",
     "seconds": "900",
-    "gigabytes": "10",
+    "gigabytes": "18",
     "out": str(Path(__file__).with_suffix(".csv")),
 }
 COLUMNS = (
