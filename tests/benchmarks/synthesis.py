@@ -13,10 +13,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-import costmodels
+from costmodels import vector_unit
 from codesign.files import write_atomic
 
-REFERENCE = Path(costmodels.__file__).parent / "reference"
+REFERENCE = Path(vector_unit.__file__).parent / "reference"
 TABLE = REFERENCE / "vector_unit.csv"
 SOURCES = sorted((REFERENCE / "vector_unit").glob("*.v"))
 FLOW = "synth_xilinx -family xcup -flatten"

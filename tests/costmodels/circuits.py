@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import costmodels
+from costmodels import vector_unit
 
-SOURCES = sorted((Path(costmodels.__file__).parent / "reference" / "vector_unit").glob("*.v"))
+SOURCES = sorted((Path(vector_unit.__file__).parent / "reference" / "vector_unit").glob("*.v"))
 
 
 @dataclass(frozen=True)
