@@ -13,8 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from costmodels import vector_unit
 from codesign.files import write_atomic
+from costmodels import vector_unit
 
 REFERENCE = Path(vector_unit.__file__).parent / "reference"
 TABLE = REFERENCE / "vector_unit.csv"
