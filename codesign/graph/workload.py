@@ -171,31 +171,19 @@ class _Extraction:
         for name, other in (node.inputs[::-1], node.inputs):
             width = self.log2_width(name)
             if width is not None:
-                return self._shifts(node, other, name, width)
-        left, right = (resolve(self.nodes[name].shape, 1) for name in node.inputs)
-        m, k, n = left[-2], left[-1], right[-1]
-        return MatrixLayer(
-            name=node.name,
-            kind="matmul",
-            m=m,
-            k=k,
-            n=n,
-            repeats=elements(node.shape) // (m * n),
-            weight_bits=self.bits(node.inputs[1]),
-            weight_scheme="uniform",
-            activation_bits=self.bits(node.inputs[0]),
-            output_bits=self.stored_bits(node),
-            input_elements=elements(self.nodes[node.inputs[0]].shape),
-            output_elements=elements(node.shape),
-            weight_elements=elements(self.nodes[node.inputs[1]].shape),
-        )
+                return self._product(node, other, name, width, "log2")
+        values, weights = node.inputs
+        return self._product(node, values, weights, self.bits(weights), "uniform")
 
-    def _shifts(self, node: Node, values: str, powers: str, width: int) -> MatrixLayer:
-        """Return the product of activations and powers of two, which are sign and exponent."""
+    def _product(
+        self, node: Node, values: str, weights: str, width: int, scheme: str
+    ) -> MatrixLayer:
+        """Return the product in which the operand `weights` takes the weights' place."""
         k = resolve(self.nodes[node.inputs[0]].shape, 1)[-1]
         m, n = resolve(node.shape, 1)[-2:]
         count = elements(node.shape) // (m * n)
-        m, n = (n, m) if values == node.inputs[1] else (m, n)
+        if weights != node.inputs[1]:
+            m, n = n, m
         return MatrixLayer(
             name=node.name,
             kind="matmul",
@@ -204,12 +192,12 @@ class _Extraction:
             n=n,
             repeats=count,
             weight_bits=width,
-            weight_scheme="log2",
+            weight_scheme=scheme,
             activation_bits=self.bits(values),
             output_bits=self.stored_bits(node),
             input_elements=elements(self.nodes[values].shape),
             output_elements=elements(node.shape),
-            weight_elements=elements(self.nodes[powers].shape),
+            weight_elements=elements(self.nodes[weights].shape),
         )
 
     def vector(self, node: Node) -> VectorOperation:

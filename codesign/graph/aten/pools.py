@@ -27,12 +27,19 @@ def _max_pool2d(c: "Converter", node: fx.Node) -> Any:
     found = c.value[a["self"]]
     operand = found.name if isinstance(found, Bordered) else c.operand(a["self"], node)
     attributes["border"] = found.pads[2:] if isinstance(found, Bordered) else [[0, 0], [0, 0]]
-    name = f"{c.path(node)}.max_pool".lstrip(".")
+    return _add_values(c, node, "max_pool", "max_pool2d", operand, attributes)
+
+
+def _add_values(
+    c: "Converter", node: fx.Node, name: str, op: str, operand: str, attributes: dict[str, Any]
+) -> Any:
+    """Add a node; in a list where ATen returns values and indices, of which the values count."""
+    name = f"{c.path(node)}.{name}".lstrip(".")
     whole = node.meta["val"]
     if isinstance(whole, list | tuple):
         shape = tuple(c.dim(size, node) for size in whole[0].shape)
-        return [c.add(name, "max_pool2d", (operand,), node, shape=shape, attributes=attributes)]
-    return c.add(name, "max_pool2d", (operand,), node, attributes=attributes)
+        return [c.add(name, op, (operand,), node, shape=shape, attributes=attributes)]
+    return c.add(name, op, (operand,), node, attributes=attributes)
 
 
 @handles("avg_pool2d")
@@ -128,12 +135,7 @@ def _amax(c: "Converter", node: fx.Node) -> Any:
     if None in dims or any(isinstance(shape[d], str) for d in dims):
         raise c.unsupported(node, "the largest value over the batch")
     attributes = {"dims": sorted(d % len(shape) for d in dims), "keep": bool(a["keepdim"])}
-    name = f"{c.path(node)}.max".lstrip(".")
-    whole = node.meta["val"]
-    if isinstance(whole, list | tuple):
-        sizes = tuple(c.dim(size, node) for size in whole[0].shape)
-        return [c.add(name, "max", (operand,), node, shape=sizes, attributes=attributes)]
-    return c.add(name, "max", (operand,), node, attributes=attributes)
+    return _add_values(c, node, "max", "max", operand, attributes)
 
 
 @handles("softmax", "_softmax")

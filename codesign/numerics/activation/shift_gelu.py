@@ -7,10 +7,10 @@ nothing: the codes that make 1.0 are counted on the scale 1.702 * s.
 
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd import Function
 
 from codesign.numerics.activation.base import activation
 from codesign.numerics.activation.shift_swish import ShiftSwish
-from codesign.numerics.fixed_point import Format
 from codesign.numerics.straight_through import GELUTable
 
 
@@ -21,13 +21,8 @@ class ShiftGELU(ShiftSwish):
     operation = "shift_gelu"
     hardware_function = "shift_gelu"
     slope = 1.702
+    look_up: type[Function] = GELUTable
 
     def float(self, x: Tensor) -> Tensor:
         """Return GELU, the function that ShiftGELU approximates."""
         return F.gelu(x)
-
-    def twin(self, x: Tensor, source: Format, target: Format) -> Tensor:
-        """Return the integer form's values exactly, with GELU's gradient."""
-        values = target.dequantize(self.table(source, target)).to(x.device, x.dtype)
-        zero = source.zero_point - source.low
-        return GELUTable.apply(x, values, source.scale, zero)

@@ -46,6 +46,8 @@ class ShiftSwish(Activation):
     hardware_function = "shift_swish"
     slope = 1.0
     """Factor of x inside the sigmoid."""
+    look_up: type[torch.autograd.Function] = SiLUTable
+    """Reads the table of values, with the gradient of the function it approximates."""
 
     def float(self, x: Tensor) -> Tensor:
         """Return SiLU, the function that Shift-Swish approximates."""
@@ -74,7 +76,7 @@ class ShiftSwish(Activation):
         return (target.zero_point + scaled).clamp(target.low, target.high)
 
     def twin(self, x: Tensor, source: Format, target: Format) -> Tensor:
-        """Return the integer form's values exactly, with SiLU's gradient."""
+        """Return the integer form's values exactly, with the gradient of `float`."""
         values = target.dequantize(self.table(source, target)).to(x.device, x.dtype)
         zero = source.zero_point - source.low
-        return SiLUTable.apply(x, values, source.scale, zero)
+        return self.look_up.apply(x, values, source.scale, zero)

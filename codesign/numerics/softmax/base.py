@@ -10,7 +10,7 @@ from torch import Tensor
 from codesign.errors import UserError
 from codesign.numerics.constants import Constants
 from codesign.numerics.fixed_point import Format
-from codesign.numerics.straight_through import Bounded
+from codesign.numerics.straight_through import Bounded, read
 from codesign.registry import Registry
 
 EXP_ONE = 2**15 - 1
@@ -95,7 +95,7 @@ class Softmax(ABC):
     def codes(self, codes: Tensor, exponentials: Tensor, target: Format, c: Constants) -> Tensor:
         """Return `integer`'s result from exponentials that were computed before."""
         distance = codes.amax(dim=-1, keepdim=True) - codes
-        e = exponentials.to(codes.device, torch.float64)[distance.to(torch.int32)]
+        e = read(exponentials.to(codes.device, torch.float64), distance.to(torch.int32))
         return self.quotients(e, e.sum(dim=-1, keepdim=True), target, c).float()
 
     def twin(self, x: Tensor, source: Format, target: Format) -> Tensor:
