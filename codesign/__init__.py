@@ -4,8 +4,13 @@ Importing this package is cheap: torch, timm, Optuna and Ray are imported by the
 use them.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from codesign.design import ActivationSite, Design, LayerFormat, LayerInfo, NetworkOutline
 from codesign.errors import UserError
+
+if TYPE_CHECKING:
+    from codesign.evaluate.bundle import from_bundle
 
 __all__ = [
     "ActivationSite",
@@ -14,4 +19,14 @@ __all__ = [
     "LayerInfo",
     "NetworkOutline",
     "UserError",
+    "from_bundle",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs torch when it is first asked for."""
+    if name == "from_bundle":
+        from codesign.evaluate.bundle import from_bundle
+
+        return from_bundle
+    raise AttributeError(f"module 'codesign' has no attribute '{name}'")

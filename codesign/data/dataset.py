@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
@@ -13,6 +13,8 @@ from codesign.errors import UserError
 from codesign.registry import Registry
 
 SPLITS = ("train", "validation", "test")
+PREPARATION = ("input_size", "interpolation", "mean", "std", "crop_pct", "crop_mode")
+"""What of a model's data configuration data sets read."""
 Batch = tuple[Tensor, Tensor]
 Plan = Iterator[tuple[list[int], int | None]]  # positions and augmentation seed of each batch
 
@@ -139,6 +141,7 @@ class DataSet:
         mean: Per channel, subtracted from pixels in [0, 1] before the model sees them.
         std: Per channel, divides what is left.
         class_names: Names of the classes in order of index, where there are any.
+        model_data_config: What of the model's data configuration it was made with.
     """
 
     name: str
@@ -149,6 +152,19 @@ class DataSet:
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     class_names: tuple[str, ...] = field(default=())
+    model_data_config: Mapping[str, Any] = field(default_factory=dict)
+
+    def preparation(self) -> dict[str, Any]:
+        """Return how images are prepared, JSON-able: with the settings, all that `load_data` needs.
+
+        Beside the configuration it has what tells later whether the images are the same ones.
+        """
+        return {
+            "model_data_config": dict(self.model_data_config),
+            "input_shape": list(self.input_shape),
+            "num_classes": self.num_classes,
+            "fingerprint": self.fingerprint,
+        }
 
     def split(self, name: str) -> Split:
         """Return the split "train", "validation" or "test".
@@ -184,4 +200,6 @@ def load_data(settings: DataSettings, model_data_config: Mapping[str, Any]) -> D
         raise UserError(
             f"data.image_size={size} is not a size: give a number of pixels, such as 64"
         )
-    return DATASETS.get(settings.name.partition(":")[0])(settings, model_data_config)
+    found = DATASETS.get(settings.name.partition(":")[0])(settings, model_data_config)
+    used = {key: model_data_config[key] for key in PREPARATION if key in model_data_config}
+    return replace(found, model_data_config=used)

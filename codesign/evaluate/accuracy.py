@@ -1,5 +1,6 @@
 """Score integer models on labelled images."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -7,10 +8,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from codesign.data import Split
+from codesign.evaluate.executors import Run, executor
 from codesign.integer.model import IntegerModel
-from codesign.integer.torch_executor import TorchExecutor
 
 BATCH_IMAGES = 128
+
+Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -38,15 +41,34 @@ class Score:
         return (self.correct, -self.loss)
 
 
-def score(model: IntegerModel, split: Split, device: str = "cpu") -> Score:
-    """Return the score of an integer model, run by the torch executor."""
-    executor = TorchExecutor(model, device)
-    correct, loss = 0, 0.0
-    for images, labels in split.batches(BATCH_IMAGES):
-        codes = executor.run(model.input_format.quantize(images)).cpu()
+def score(
+    model: IntegerModel,
+    split: Split,
+    device: str = "cpu",
+    *,
+    run: Run | None = None,
+    batch_images: int = BATCH_IMAGES,
+    progress: Progress = lambda images: None,
+) -> Score:
+    """Return the score of an integer model.
+
+    Args:
+        model: The model.
+        split: The images.
+        device: Where the torch executor runs.
+        run: Another executor (`evaluate.executors`); None is torch.
+        batch_images: Images at once.
+        progress: Called with the number of images done, after each batch.
+    """
+    run = run or executor("torch", model, device)
+    correct, images_done, loss = 0, 0, 0.0
+    for images, labels in split.batches(batch_images):
+        codes = run(model.input_format.quantize(images))
         correct += int((codes.argmax(dim=1) == labels).sum())
         logits = model.logits_format.dequantize(codes)
         loss += float(F.cross_entropy(logits, labels, reduction="sum"))
+        images_done += len(labels)
+        progress(images_done)
     return Score(correct, len(split), loss / len(split))
 
 

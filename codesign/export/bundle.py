@@ -1,27 +1,28 @@
-"""Write a bundle: everything in a folder beside the target, checked, then renamed into place."""
+"""Write a bundle: everything in a folder beside the target, checked, then put in its place."""
 
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from codesign.bundle.files import entries, is_plain
+from codesign.bundle.manifest import MANIFEST, listed_files, manifest
 from codesign.data import Split
 from codesign.design import Design
 from codesign.errors import UserError
-from codesign.export.checks import MANIFEST, listed_files, manifest, replay_bundle, rescore_bundle
+from codesign.export.checks import rescore_bundle
 from codesign.export.golden import Golden, golden_vectors
 from codesign.export.hardware import hardware_json
+from codesign.export.placement import put_in_place, workspace
 from codesign.export.readme import readme
 from codesign.export.scalesim_files import scalesim_files
 from codesign.export.schema import design_schema
 from codesign.files import write_atomic
 from codesign.integer import replay
 from codesign.integer.model import IntegerModel, pack_npz
+from codesign.verify.registry import Finding
+from codesign.verify.verify import Begin, End, check_written
 from costmodels.board import load_board
 from costmodels.engines import place
 from costmodels.estimate import Cost
@@ -66,6 +67,7 @@ class BundleSummary:
         golden_images: Images of the golden vectors.
         correct: Validation images classified correctly by the model read back from the files.
         images: Validation images.
+        findings: What each check of `codesign.verify` found; all have passed.
     """
 
     path: Path
@@ -74,45 +76,66 @@ class BundleSummary:
     golden_images: int
     correct: int
     images: int
+    findings: tuple[Finding, ...]
 
 
 def write_bundle(
-    shipment: Shipment, out: Path, *, golden: int = 8, say: Say = lambda line: None
+    shipment: Shipment,
+    out: Path,
+    *,
+    golden: int = 8,
+    say: Say = lambda line: None,
+    begin: Begin = lambda name: None,
+    end: End = lambda finding: None,
 ) -> BundleSummary:
     """Write a bundle, verified; the target appears complete or not at all.
 
     The same shipment gives the same bytes. An existing bundle at the target is replaced when the
-    new one is complete.
+    new one is complete (`export.placement` says how). A link is followed to the folder it names.
 
     Args:
         shipment: What to write.
         out: The folder to make.
-        golden: Images of the golden vectors, at least 1.
+        golden: Images of the golden vectors, at least 1 and at most those of the split.
         say: Receives a line of progress for each step.
+        begin: Called with the name of each check before it runs.
+        end: Called with its result.
 
     Raises:
-        UserError: The target holds something other than a bundle.
-        RunError: A check failed: the replay differs or the accuracy is another than the trial's.
+        UserError: The target holds something other than a bundle, another export is writing it,
+            or `golden` is out of range.
+        RunError: A check failed: an executor differs or the accuracy is another than the trial's.
         OSError: The folder cannot be written.
     """
+    images = len(shipment.validation)
     if golden < 1:
         raise UserError(f"golden={golden}: a bundle needs at least 1 golden image.")
-    _check_target(out)
-    with _folder_beside(out) as folder:
-        say(f"computing golden vectors of {min(golden, len(shipment.validation))} images")
+    if golden > images:
+        raise UserError(f"golden={golden}: there are only {images} validation images.")
+    target = out.resolve()
+    _check_target(target)
+    with workspace(target) as folder:
+        say(f"computing golden vectors of {golden} images")
         vectors = golden_vectors(shipment.model, shipment.validation, golden)
         say("writing the files")
-        for name, content in bundle_files(shipment, vectors).items():
-            write_atomic(folder / name, content)
-        say("replaying every node with verify.py")
-        replay_bundle(folder)
-        say(f"scoring the written files on {len(shipment.validation)} validation images")
+        _write_files(folder, bundle_files(shipment, vectors))
+        say("checking the files")
+        findings = check_written(folder, begin=begin, end=end)
+        say(f"scoring the written files on {images} validation images")
         score = rescore_bundle(folder, shipment.validation, shipment.accuracy)
         write_atomic(folder / MANIFEST, manifest(folder))
-        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        _put_in_place(folder, out)
-    nodes, images = len(shipment.model.nodes), len(vectors.images)
-    return BundleSummary(out, size / 1024, nodes, images, score.correct, score.images)
+        size = sum((folder / name).stat().st_size for name in entries(folder)[0])
+        _check_target(target)
+        put_in_place(folder, target)
+    return BundleSummary(
+        path=out,
+        size_kb=size / 1024,
+        nodes=len(shipment.model.nodes),
+        golden_images=golden,
+        correct=score.correct,
+        images=score.images,
+        findings=tuple(findings),
+    )
 
 
 def bundle_files(shipment: Shipment, golden: Golden) -> dict[str, str | bytes]:
@@ -142,40 +165,22 @@ def _json(value: Any) -> str:
     return json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
+def _write_files(folder: Path, files: Mapping[str, str | bytes]) -> None:
+    for name, content in files.items():
+        if not is_plain(name):
+            raise UserError(f"a file of the bundle would be called {name!r}: rename the layer.")
+        write_atomic(folder / name, content)
+
+
 def _check_target(out: Path) -> None:
+    """Refuse a target that holds anything but a bundle, or more than its bundle's files."""
     if out.is_dir() and (out / MANIFEST).is_file():
-        known = listed_files(out)
-        present = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
-        if present - known:
+        files, others = entries(out)
+        more = sorted({*files, *others} - listed_files(out))
+        if more:
             raise UserError(
-                f"{out} holds {sorted(present - known)[0]}, which is not part of the bundle there:"
+                f"{out} holds {more[0]}, which is not part of the bundle there:"
                 " move it away or give another out=."
             )
     elif out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise UserError(f"{out} is not an export bundle: give another out=, or empty it.")
-
-
-@contextmanager
-def _folder_beside(out: Path) -> Iterator[Path]:
-    """Make a folder in the target's parent; remove it if it is still there at the end."""
-    out.absolute().parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=out.absolute().parent, prefix=f".{out.name}."))
-    folder.chmod(0o755)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _put_in_place(folder: Path, out: Path) -> None:
-    """Rename a finished folder to the target; what was there is removed afterwards."""
-    if not out.exists():
-        os.rename(folder, out)
-        return
-    with _folder_beside(out) as old:
-        os.rename(out, old / "old")
-        try:
-            os.rename(folder, out)
-        except BaseException:
-            os.rename(old / "old", out)
-            raise

@@ -1,8 +1,13 @@
 """The export command: find the trial, rebuild what belongs to it, write its bundle."""
 
 import json
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 from rich.console import Console
 
@@ -16,6 +21,7 @@ from codesign.search.read import choose_trial, read_study
 from codesign.search.records import StudyRecord, TrialRecord
 from codesign.search.rundir import RunDirectory
 from codesign.settings import SearchSettings
+from codesign.verify.printer import Printer
 from costmodels.estimate import Cost, LayerCost
 
 PROGRAM = "codesign.export"
@@ -37,14 +43,32 @@ def main(arguments: list[str]) -> int:
     settings = cli.read_settings(ExportSettings, arguments, PROGRAM, "run=DIR trial=knee")
     if not settings.run:
         raise UserError("which study? Give run=DIR, for example run=runs/mobilevit_mixed.")
-    summary = export_trial(
-        Path(settings.run),
-        settings.trial,
-        out=Path(settings.out) if settings.out else None,
-        golden=settings.golden,
-    )
+    with _terminable():
+        summary = export_trial(
+            Path(settings.run).expanduser(),
+            settings.trial,
+            out=Path(settings.out).expanduser() if settings.out else None,
+            golden=settings.golden,
+        )
     print(describe(summary))
     return 0
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end the command as Ctrl-C does, its unfinished files removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def export_trial(
@@ -67,18 +91,29 @@ def export_trial(
     print(f"exporting trial {chosen.number} of study {record.name}", flush=True)
     shipment = _shipment(run_dir, record, chosen)
     target = out or run_dir / "exports" / str(chosen.number)
-    return write_bundle(
-        shipment, target, golden=golden, say=lambda line: print(f"  {line}", flush=True)
-    )
+    printer = Printer(indent="  ")
+    try:
+        return write_bundle(
+            shipment,
+            target,
+            golden=golden,
+            say=lambda line: print(f"  {line}", flush=True),
+            begin=printer.begin,
+            end=printer.end,
+        )
+    finally:
+        printer.stop()
 
 
 def describe(summary: BundleSummary) -> str:
     """Return the lines that say what was written and verified."""
     s = summary
+    checks = ", ".join(finding.check for finding in s.findings)
     return (
         f"bundle: {s.path} ({s.size_kb:.0f} kB)\n"
         f"verified: 0 differing integers over {s.nodes} nodes x {s.golden_images} images; "
-        f"accuracy {s.correct / s.images:.4f} ({s.correct} of {s.images}) = trial's"
+        f"accuracy {s.correct / s.images:.4f} ({s.correct} of {s.images}) = trial's\n"
+        f"checks passed: {checks}"
     )
 
 
@@ -90,6 +125,8 @@ def _shipment(run_dir: Path, record: StudyRecord, trial: TrialRecord) -> Shipmen
     settings = _search_settings(run_dir, record)
     prepare(settings, Console())
     problem = load_problem(settings)
+    if "preparation" not in model.info:  # scored before it was recorded
+        model = model.with_info(preparation=problem.data.preparation())
     measured = {name: v for name, v in trial.metrics.items() if name.startswith(_MEASURED)}
     return Shipment(
         title=f"trial {trial.number} of study {record.name}",

@@ -18,7 +18,7 @@ from codesign.numerics.fixed_point import Format
 
 SCHEMA_VERSION = 1
 Integers = NDArray[np.integer[Any]]
-_DAMAGE = (
+DAMAGE = (
     *(ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, MemoryError),
     *(NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error),
 )
@@ -121,7 +121,7 @@ class IntegerModel:
                 tensors = {key: file[key] for key in file.files}
             graph = json.loads(tensors.pop("graph.json").tobytes())
             return cls.from_json(graph, tensors)
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise UserError(f"{where} is not an integer model: {error}") from error
 
     @classmethod

@@ -3,7 +3,7 @@
 import copy
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -213,7 +213,7 @@ class Bench:
         return Result(
             method=method,
             recipe=recipe,
-            model=model,
+            model=model.with_info(**self._info(comparison)),
             comparison=comparison,
             layer_errors=errors,
             size=size,
@@ -223,6 +223,16 @@ class Bench:
             kept_step=kept,
             seconds=seconds,
         )
+
+    def _info(self, comparison: Comparison) -> dict[str, Any]:
+        """Return what a saved model tells of itself: see `codesign.evaluate`."""
+        return {
+            "model": asdict(self.settings.model),
+            "data": asdict(self.settings.data),
+            "preparation": self.data.preparation(),
+            "validation_images": comparison.images,
+            "validation_correct": comparison.correct,
+        }
 
     def _calibration_images(self) -> Tensor:
         """Return training images chosen by the seed, those that a search of this seed takes."""

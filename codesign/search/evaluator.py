@@ -223,6 +223,7 @@ class _Bench:
         model = model.with_info(
             model=asdict(self.settings.model),
             data=asdict(self.settings.data),
+            preparation=self.data.preparation(),
             design=design.key,
             validation_images=after.images,
             validation_correct=after.correct,

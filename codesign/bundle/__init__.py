@@ -1,0 +1,1 @@
+"""The files of an export bundle: reading them safely, and the manifest that lists them."""
