@@ -5,18 +5,18 @@ from dataclasses import dataclass
 
 from costmodels.accelerator import Accelerator
 from costmodels.board import Board
+from costmodels.buffers import buffers
 from costmodels.cost import LayerCost
 from costmodels.energy import energy_mj
-from costmodels.engines import Build, Placement, lane_widths, place
+from costmodels.engines import Build, Placement, place
 from costmodels.fabric import (
     control_cost,
     dsp_pe_group,
     log2_pe,
     reconfiguration_lut,
 )
-from costmodels.latency import CONSTANT_BITS, ArrayCycles, analytical_cycles, layer_costs
-from costmodels.memory import Memory, buffer_depth
-from costmodels.memory import place as place_memory
+from costmodels.latency import ArrayCycles, analytical_cycles, layer_costs
+from costmodels.memory import Memory
 from costmodels.packing import array_dsps
 from costmodels.vector_unit import Fabric, lane_cost
 from costmodels.workload import Workload
@@ -115,32 +115,8 @@ def metrics(cost: FpgaCost, accelerator: Accelerator, board: Board) -> dict[str,
 
 def memory_cost(placements: Sequence[Placement], accelerator: Accelerator, board: Board) -> Memory:
     """Return the blocks of the three buffers, the constants and the line buffers."""
-    widths = [lane_widths(placement, accelerator.dataflow) for placement in placements]
-    sizes = (
-        accelerator.input_buffer_kb,
-        accelerator.weight_buffer_kb,
-        accelerator.output_buffer_kb,
-    )
-    total = Memory()
-    for column, size_kb in zip(zip(*widths, strict=True), sizes, strict=False):
-        width = max(column)
-        total += place_memory(buffer_depth(size_kb, width), width, has_uram=board.uram > 0)
-    channels = max((p.layer.n * p.layer.repeats for p in placements if _has_weights(p)), default=0)
-    lanes = accelerator.vector_lanes
-    constants = place_memory(2 * -(-channels // lanes), lanes * CONSTANT_BITS, has_uram=False)
-    return total + constants + _line_buffers(placements)
-
-
-def _line_buffers(placements: Sequence[Placement]) -> Memory:
-    """Return the rows of pixels the depthwise engine keeps to see its whole window."""
-    engine = [p for p in placements if p.engine == "depthwise"]
-    depth = max(((p.layer.kernel_height - 1) * p.layer.in_width for p in engine), default=0)
-    width = max((p.rows * p.layer.activation_bits for p in engine), default=0)
-    return place_memory(depth, width, has_uram=False)
-
-
-def _has_weights(placement: Placement) -> bool:
-    return placement.layer.kind != "matmul"
+    memories = buffers(placements, accelerator, has_uram=board.uram > 0).values()
+    return sum((memory.blocks for memory in memories), start=Memory())
 
 
 def _mac_array(build: Build | None, accelerator: Accelerator) -> Fabric:

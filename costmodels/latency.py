@@ -15,12 +15,9 @@ from costmodels.board import Board
 from costmodels.cost import LayerCost
 from costmodels.engines import Placement, array_parts
 from costmodels.systolic import ceil_div
-from costmodels.traffic import Products, operand_bits
+from costmodels.tiling import dram_bytes
 from costmodels.vector_unit import function_of, fused_cycles, operation_bytes, operation_cycles
 from costmodels.workload import MatrixLayer, VectorOperation, Workload
-
-# Bits per output channel: int32 bias, 16-bit multiplier, 6-bit shift, each a whole byte in DRAM.
-CONSTANT_BITS = 56
 
 ArrayCycles = Callable[[Sequence[Placement], str], Sequence[int]]
 
@@ -51,7 +48,7 @@ def layer_costs(
     for placement, cycles, size in zip(placements, compute, moved, strict=True):
         layer = placement.layer
         work = fused.get(layer.name, [])
-        size += sum(_side_bytes(operation) for operation in work)
+        size += sum(side_bytes(operation) for operation in work)
         vector = fused_cycles(work, accelerator.vector_lanes)
         dram = _dram_cycles(size, bytes_per_cycle)
         priced[layer.name] = _layer_cost(placement, cycles, vector, dram, size)
@@ -83,48 +80,6 @@ def engine_cycles(
     ]
 
 
-def dram_bytes(placements: Sequence[Placement], accelerator: Accelerator) -> list[int]:
-    """Return the bytes each layer moves: operands at the best tiling, constants and results."""
-    if not placements:
-        return []
-    sizes = [
-        accelerator.input_buffer_kb * 8192,
-        accelerator.weight_buffer_kb * 8192,
-        accelerator.output_buffer_kb * 8192,
-    ]
-    products = _products(placements, accelerator.dataflow)
-    tiled = operand_bits(products, *sizes)
-    streamed = products.first_bits + products.second_bits
-    totals = []
-    for placement, tiles, once in zip(placements, tiled, streamed, strict=True):
-        layer = placement.layer
-        operands = int(once if placement.engine == "depthwise" else tiles) * layer.repeats
-        constants = 0 if layer.kind == "matmul" else CONSTANT_BITS * layer.n * layer.repeats
-        totals.append(-(-(operands + constants + layer.output_elements * layer.output_bits) // 8))
-    return totals
-
-
-def _products(placements: Sequence[Placement], dataflow: str) -> Products:
-    rows = []
-    for placement in placements:
-        layer = placement.layer
-        first = -(-layer.input_elements // layer.repeats) * layer.activation_bits
-        second = -(-layer.weight_elements // layer.repeats) * layer.weight_bits
-        sums, smallest = placement.accumulator_bits, placement.smallest_tile(dataflow)
-        halo = _halo_bits(layer)
-        rows.append((layer.m, layer.k, layer.n, first, second, halo, sums, *smallest))
-    return Products(*np.array(rows, dtype=np.int64).T)
-
-
-def _halo_bits(layer: MatrixLayer) -> int:
-    """Return the bits of input rows that two neighbouring bands of output rows both read."""
-    if not layer.in_height:
-        return 0
-    shared_rows = max(0, layer.kernel_height - layer.stride_height)
-    channels = layer.in_channels // layer.repeats
-    return shared_rows * layer.in_width * channels * layer.activation_bits
-
-
 def _fused(operations: Iterable[VectorOperation]) -> dict[str, list[VectorOperation]]:
     by_layer: dict[str, list[VectorOperation]] = {}
     for operation in operations:
@@ -133,7 +88,7 @@ def _fused(operations: Iterable[VectorOperation]) -> dict[str, list[VectorOperat
     return by_layer
 
 
-def _side_bytes(operation: VectorOperation) -> int:
+def side_bytes(operation: VectorOperation) -> int:
     """Return the bytes of the operands a fused operation has besides the layer's result."""
     extra = function_of(operation).operands - 1
     return int(ceil_div(operation.elements * extra * operation.input_bits, 8))

@@ -12,13 +12,16 @@ A tile that stays in place is not read again. The cheapest is taken; tiles are n
 the array works on at once, and a tile of that size always fits (the array's own registers hold it).
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
+from numpy.typing import NDArray
 
 from costmodels.systolic import Integers, ceil_div
 
 _MAX_CUTS = 64
+_NEVER = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,37 @@ class Products:
     min_n: Integers
 
 
-def operand_bits(
+@dataclass(frozen=True)
+class Tilings:
+    """How products are cut into tiles, and what that moves; arrays of one length.
+
+    Attributes:
+        tile_m: Rows of a tile of the product.
+        tile_k: Reduction length of a tile.
+        tile_n: Columns of a tile.
+        rows_outermost: Whether the loop over rows is the outermost, else the one over columns is;
+            the reduction is the innermost.
+        first_bits: DRAM bits read for the first operand.
+        second_bits: DRAM bits read for the second operand.
+    """
+
+    tile_m: Integers
+    tile_k: Integers
+    tile_n: Integers
+    rows_outermost: NDArray[np.bool_]
+    first_bits: Integers
+    second_bits: Integers
+
+    @property
+    def bits(self) -> Integers:
+        """DRAM bits read for both operands."""
+        return self.first_bits + self.second_bits
+
+
+def best_tilings(
     products: Products, input_bits: int, weight_bits: int, output_bits: int
-) -> Integers:
-    """Return the DRAM bits read for both operands of each product, at the best tiling.
+) -> Tilings:
+    """Return the tiling of each product that reads the fewest DRAM bits.
 
     Args:
         products: The products.
@@ -69,36 +99,57 @@ def operand_bits(
     )
     sums = np.maximum(output_bits // p.accumulator_bits, p.min_m * p.min_n)
     whole = (p.min_m * p.k <= first) & (p.k * p.min_n <= second)
-    never = np.iinfo(np.int64).max
-    return np.minimum(
-        np.where(whole, _whole_reduction(p, first, second, sums), never),
+    candidates = (
+        _rows_outermost(p, first, second, sums),
+        _columns_outermost(p, first, second, sums),
         _cut_reduction(p, first, second, sums),
     )
+    totals = [np.where(whole, tiling.bits, _NEVER) for tiling in candidates[:2]]
+    return _choose(candidates, np.argmin([*totals, candidates[2].bits], axis=0))
 
 
-def _whole_reduction(p: Products, first: Integers, second: Integers, sums: Integers) -> Integers:
+def _choose(candidates: Sequence[Tilings], choice: NDArray[np.int64]) -> Tilings:
+    columns = (
+        np.choose(choice, [getattr(tiling, item.name) for tiling in candidates])
+        for item in fields(Tilings)
+    )
+    return Tilings(*columns)
+
+
+def _rows_outermost(p: Products, first: Integers, second: Integers, sums: Integers) -> Tilings:
+    """Return tiles of the whole reduction, the tallest: they read the weights least often."""
     most_m, most_n = np.maximum(first // p.k, 1), np.maximum(second // p.k, 1)
-    # rows outermost: the tallest tiles read the weights least often
-    tall = np.clip(np.minimum(most_m, sums // p.min_n), 1, p.m)
-    rows = ceil_div(p.m, tall)
-    rows_outer = p.first_bits + (rows - 1) * p.halo_bits + rows * p.second_bits
-    # columns outermost: the widest tiles read the activations least often
-    wide = np.clip(np.minimum(most_n, sums // p.min_m), 1, p.n)
-    columns = ceil_div(p.n, wide)
-    height = np.clip(np.minimum(most_m, sums // wide), 1, p.m)
-    overlap = (ceil_div(p.m, height) - 1) * p.halo_bits
-    return np.minimum(rows_outer, columns * (p.first_bits + overlap) + p.second_bits)
+    height = np.clip(np.minimum(most_m, sums // p.min_n), 1, p.m)
+    width = np.clip(np.minimum(most_n, sums // height), 1, p.n)
+    rows = ceil_div(p.m, height)
+    read = p.first_bits + (rows - 1) * p.halo_bits
+    return Tilings(height, p.k, width, np.ones(len(rows), bool), read, rows * p.second_bits)
 
 
-def _cut_reduction(p: Products, first: Integers, second: Integers, sums: Integers) -> Integers:
+def _columns_outermost(p: Products, first: Integers, second: Integers, sums: Integers) -> Tilings:
+    """Return tiles of the whole reduction, the widest: they read the activations least often."""
+    most_m, most_n = np.maximum(first // p.k, 1), np.maximum(second // p.k, 1)
+    width = np.clip(np.minimum(most_n, sums // p.min_m), 1, p.n)
+    height = np.clip(np.minimum(most_m, sums // width), 1, p.m)
+    columns = ceil_div(p.n, width)
+    read = columns * (p.first_bits + (ceil_div(p.m, height) - 1) * p.halo_bits)
+    return Tilings(height, p.k, width, np.zeros(len(columns), bool), read, p.second_bits)
+
+
+def _cut_reduction(p: Products, first: Integers, second: Integers, sums: Integers) -> Tilings:
+    """Return the best of tiles of a part of the reduction, by trying heights from the tallest."""
     most_m = np.clip(np.minimum(first // p.min_k, sums // p.min_n), 1, p.m)
     fewest = ceil_div(p.m, most_m)
     rows = fewest[:, None] + np.arange(_MAX_CUTS, dtype=np.int64)
-    height = np.maximum(ceil_div(p.m[:, None], rows), p.min_m[:, None])
-    rows = ceil_div(p.m[:, None], height)
-    width = np.minimum((second // p.min_k)[:, None], sums[:, None] // height)
-    columns = ceil_div(p.n[:, None], np.clip(width, 1, p.n[:, None]))
+    heights = np.maximum(ceil_div(p.m[:, None], rows), p.min_m[:, None])
+    rows = ceil_div(p.m[:, None], heights)
+    widths = np.minimum((second // p.min_k)[:, None], sums[:, None] // heights)
+    widths = np.clip(widths, 1, p.n[:, None])
     overlap = (rows - 1) * p.halo_bits[:, None]
-    total = columns * (p.first_bits[:, None] + overlap) + rows * p.second_bits[:, None]
-    best: Integers = total.min(axis=1)
-    return best
+    reads = ceil_div(p.n[:, None], widths) * (p.first_bits[:, None] + overlap)
+    best = np.argmin(reads + rows * p.second_bits[:, None], axis=1)
+    at = np.arange(len(best)), best
+    height, width = heights[at], widths[at]
+    depth = np.minimum(np.minimum(first // height, second // width), p.k)
+    weights = rows[at] * p.second_bits
+    return Tilings(height, depth, width, np.ones(len(best), bool), reads[at], weights)

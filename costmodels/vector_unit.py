@@ -138,12 +138,17 @@ def fused_cycles(operations: Iterable[VectorOperation], lanes: int) -> int:
     return pipeline + passes
 
 
-def operation_bytes(operation: VectorOperation) -> int:
-    """Return the DRAM bytes of an operation that stands alone: operands read, results written."""
+def operation_bits(operation: VectorOperation) -> tuple[int, int]:
+    """Return the DRAM bits that an operation standing alone reads and writes."""
     function = function_of(operation)
     read = operation.elements * function.operands * operation.input_bits
     written = operation.elements // (operation.row_length if function.reduces else 1)
-    return int(ceil_div(read + written * operation.output_bits, 8))
+    return read, written * operation.output_bits
+
+
+def operation_bytes(operation: VectorOperation) -> int:
+    """Return the DRAM bytes of an operation that stands alone: operands read, results written."""
+    return int(ceil_div(sum(operation_bits(operation)), 8))
 
 
 def lane_cost(operations: Iterable[VectorOperation]) -> Fabric:

@@ -8,8 +8,8 @@ from costmodels.board import load_board
 from costmodels.engines import accumulator_bits, lane_widths, place
 from costmodels.estimate import estimate
 from costmodels.fpga import memory_cost
-from costmodels.latency import CONSTANT_BITS
 from costmodels.memory import bram18_blocks, lutram_luts
+from costmodels.tiling import CONSTANT_BITS
 from costmodels.workload import Workload
 
 
