@@ -23,6 +23,13 @@ _TERMS: dict[int, tuple[tuple[int, ...], ...]] = {
 }
 
 
+def term_exponents(bits: int) -> tuple[tuple[int, ...], ...]:
+    """Return the exponents that each term of a `bits`-wide weight may have, largest first."""
+    terms = _TERMS[bits - 1]
+    least = max(itertools.chain(*terms))
+    return tuple(tuple(least - e for e in term) for term in terms)
+
+
 class Apot(WeightScheme):
     """Sums of one (2, 3 bits), two (4, 5 bits) or three (6, 7 bits) powers of two."""
 
@@ -32,9 +39,7 @@ class Apot(WeightScheme):
 
     def levels(self, bits: int) -> Tensor:
         """Return every sum of one choice of each term, ascending."""
-        terms = _TERMS[bits - 1]
-        least = max(itertools.chain(*terms))
-        choices = [(0, *(2 ** (least - e) for e in term)) for term in terms]
+        choices = [(0, *(2**e for e in term)) for term in term_exponents(bits)]
         sums = sorted({sum(chosen) for chosen in itertools.product(*choices)})
         return torch.tensor(sums, dtype=torch.float64)
 
