@@ -17,7 +17,7 @@ from codesign.export.hardware import hardware_json
 from codesign.export.placement import put_in_place, workspace
 from codesign.export.readme import readme
 from codesign.export.scalesim_files import scalesim_files
-from codesign.export.schema import design_schema
+from codesign.export.schema import bundle_schemas
 from codesign.files import write_atomic
 from codesign.integer import replay
 from codesign.integer.model import IntegerModel, pack_npz
@@ -144,11 +144,14 @@ def bundle_files(shipment: Shipment, golden: Golden) -> dict[str, str | bytes]:
     accelerator = s.design.accelerator
     placements, _ = place(s.workload, accelerator, load_board(accelerator.board).dsp_type)
     hardware = hardware_json(s.model, accelerator, s.cost, s.workload)
-    cost = {**s.cost.to_json(), "trial_metrics": dict(s.metrics)}
+    cost = {"schema_version": 1, **s.cost.to_json(), "trial_metrics": dict(s.metrics)}
+    schemas = {
+        f"schemas/{name.removesuffix('.json')}.schema.json": _json(schema)
+        for name, schema in bundle_schemas().items()
+    }
     simulation = scalesim_files(accelerator, placements, s.model.name)
     return {
         "design.json": json.dumps(s.design.to_json(), indent=1) + "\n",  # layers in graph order
-        "design.schema.json": _json(design_schema()),
         "hardware.json": _json(hardware),
         "cost.json": _json(cost),
         "graph.json": _json(s.model.graph_json()),
@@ -156,6 +159,7 @@ def bundle_files(shipment: Shipment, golden: Golden) -> dict[str, str | bytes]:
         "golden/golden.npz": pack_npz(golden.codes),
         "golden/images.npz": pack_npz(golden.image_arrays()),
         "verify.py": Path(replay.__file__).read_bytes(),
+        **schemas,
         **simulation,
         "README.md": readme(s.title, s.model, s.accuracy, hardware, s.cost, golden, simulation),
     }

@@ -1,25 +1,30 @@
 """hardware.json: the accelerator, its number formats, and the schedule operation by operation."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from codesign.export.schedule import schedule, scheduled_tensors
 from codesign.integer.model import IntegerModel, IntegerNode
 from codesign.numerics.fixed_point import MAX_SHIFT, MULTIPLIER_BITS
 from costmodels.accelerator import Accelerator
-from costmodels.board import load_board
+from costmodels.board import Board, load_board
+from costmodels.buffers import Buffer, buffers
 from costmodels.engines import Build, Placement, place
 from costmodels.estimate import Cost
-from costmodels.workload import MatrixLayer, VectorOperation, Workload
+from costmodels.workload import Workload
 
 _ENGINES = ("mac_array", "shift_array", "depthwise")
-_WIDTHS = ("weight_scheme", "weight_bits", "activation_bits", "output_bits")
-_MATRIX_KEYS = ("kind", "m", "k", "n", "repeats", *_WIDTHS)
-_VECTOR_KEYS = ("function", "elements", "row_length", "input_bits", "output_bits")
+_BIAS_BITS = 32
 
 
 def hardware_json(
-    model: IntegerModel, accelerator: Accelerator, cost: Cost, workload: Workload
+    model: IntegerModel,
+    accelerator: Accelerator,
+    cost: Cost,
+    workload: Workload,
+    *,
+    memories: Iterable[Mapping[str, Any]] = (),
+    golden_memories: Iterable[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Return what an RTL engineer configures the accelerator template with, JSON-able.
 
@@ -28,40 +33,36 @@ def hardware_json(
         accelerator: The design's accelerator.
         cost: Its cost; gives engine, cycles and DRAM traffic of each operation.
         workload: What the network asks of it; gives shapes and fused work.
+        memories: What each file of mem/ holds, one entry a file.
+        golden_memories: Likewise of golden/mem/.
     """
-    placements, builds = place(workload, accelerator, load_board(accelerator.board).dsp_type)
+    board = load_board(accelerator.board)
+    placements, builds = place(workload, accelerator, board.dsp_type)
+    steps = schedule(model, accelerator, cost, workload, placements)
     return {
         "schema_version": 1,
         "model": model.name,
-        "board": _board(accelerator),
+        "board": _board(board, accelerator),
         "clock_mhz": accelerator.clock_mhz,
         "dataflow": accelerator.dataflow,
         "precision": accelerator.precision,
         "engines": {name: _engine(name, builds.get(name), accelerator) for name in _ENGINES},
-        "vector_unit": {"lanes": accelerator.vector_lanes},
-        "buffers_kb": {
-            "input": accelerator.input_buffer_kb,
-            "weight": accelerator.weight_buffer_kb,
-            "output": accelerator.output_buffer_kb,
-            "note": "1 kB = 1024 bytes; each buffer has two halves of this size",
+        "vector_unit": {
+            "lanes": accelerator.vector_lanes,
+            "functions": sorted({v.function for v in workload.vector_operations}),
         },
-        "number_formats": {
-            "input": model.input_format.to_json(),
-            "logits": model.logits_format.to_json(),
-            "accumulator_bits": max(
-                (accumulator_bits(n) for n in model.nodes if "accumulator_bound" in n.attributes),
-                default=0,
-            ),
-            "multiplier_bits": MULTIPLIER_BITS,
-            "shift_range": [1, MAX_SHIFT],
-        },
+        "buffers": _buffers(placements, accelerator, board),
+        "dram": _dram(steps),
+        "number_formats": _number_formats(model),
         "layers": [_widths(node) for node in model.nodes if "weight" in node.tensors],
-        "schedule": _schedule(cost, workload, placements),
+        "tensors": scheduled_tensors(model, steps),
+        "schedule": steps,
+        "memories": [dict(entry) for entry in memories],
+        "golden_memories": [dict(entry) for entry in golden_memories],
     }
 
 
-def _board(accelerator: Accelerator) -> dict[str, Any]:
-    board = load_board(accelerator.board)
+def _board(board: Board, accelerator: Accelerator) -> dict[str, Any]:
     ceilings = {
         name: getattr(board, f"{name}_ceiling") for name in ("lut", "ff", "dsp", "bram", "uram")
     }
@@ -69,11 +70,58 @@ def _board(accelerator: Accelerator) -> dict[str, Any]:
         "name": board.name,
         "part": board.part,
         "dsp_type": board.dsp_type,
-        "resources": board.limits,
+        "resources": {name: int(count) for name, count in board.limits.items()},
         "usable_share": ceilings,
         "dram_gb_s": board.bandwidth_gb_s,
         "dram_bytes_per_cycle_sustained": board.bytes_per_cycle(accelerator.clock_mhz),
     }
+
+
+def _number_formats(model: IntegerModel) -> dict[str, Any]:
+    sums = [accumulator_bits(n) for n in model.nodes if "accumulator_bound" in n.attributes]
+    return {
+        "input": model.input_format.to_json(),
+        "logits": model.logits_format.to_json(),
+        "accumulator_bits": max(sums, default=0),
+        "bias_bits": _BIAS_BITS,
+        "multiplier_bits": MULTIPLIER_BITS,
+        "shift_range": [1, MAX_SHIFT],
+    }
+
+
+def _buffers(
+    placements: Sequence[Placement], accelerator: Accelerator, board: Board
+) -> dict[str, Any]:
+    """Return the on-chip memories; those with two halves say how large a half is."""
+    made = buffers(placements, accelerator, has_uram=board.uram > 0)
+    a = accelerator
+    halves = {
+        "input": a.input_buffer_kb,
+        "weight": a.weight_buffer_kb,
+        "output": a.output_buffer_kb,
+    }
+    described = {name: _blocks(buffer) for name, buffer in made.items()}
+    for name, size_kb in halves.items():
+        described[name]["half_bytes"] = size_kb * 1024
+    return described
+
+
+def _blocks(buffer: Buffer) -> dict[str, Any]:
+    blocks = buffer.blocks
+    return {
+        "words": buffer.words,
+        "word_bits": buffer.word_bits,
+        "bram18": blocks.bram18,
+        "uram": blocks.uram,
+        "lutram_luts": blocks.lut,
+    }
+
+
+def _dram(steps: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Return the bytes of one inference, in all and by what they are."""
+    kinds = ("input", "weight", "constant", "output", "side")
+    moved = {f"{kind}_bytes": sum(s["dram"][f"{kind}_bytes"] for s in steps) for kind in kinds}
+    return {"bytes_per_inference": sum(moved.values()), **moved}
 
 
 def _engine(name: str, build: Build | None, a: Accelerator) -> dict[str, Any]:
@@ -112,42 +160,3 @@ def _widths(node: IntegerNode) -> dict[str, Any]:
         **{key: a[key] for key in ("log2_channels", "weight_sparsity") if key in a},
         "output_format": node.format.to_json(),
     }
-
-
-def _schedule(
-    cost: Cost, workload: Workload, placements: Sequence[Placement]
-) -> list[dict[str, Any]]:
-    operations = {operation.name: operation for operation in workload.operations}
-    placed = {placement.layer.name: placement for placement in placements}
-    fused: dict[str, list[dict[str, Any]]] = {}
-    for vector in workload.vector_operations:
-        if vector.fused_into is not None:
-            work = {"name": vector.name, "function": vector.function, "elements": vector.elements}
-            fused.setdefault(vector.fused_into, []).append(work)
-    steps = []
-    for layer in cost.layers:
-        step = {**asdict(layer), **_work(operations[layer.name])}
-        if layer.name in placed:
-            step["rows"], step["cols"] = placed[layer.name].rows, placed[layer.name].cols
-            step["fused"] = fused.get(layer.name, [])
-            step["parts"] = [_part(part) for part in placed[layer.name].parts]
-        steps.append(step)
-    return steps
-
-
-def _part(part: Placement) -> dict[str, Any]:
-    """Return one array's share of a layer that is split by output channel."""
-    layer = part.layer
-    return {
-        "engine": part.engine,
-        "rows": part.rows,
-        "cols": part.cols,
-        "weight_scheme": layer.weight_scheme,
-        "n": layer.n,
-        "repeats": layer.repeats,
-    }
-
-
-def _work(operation: MatrixLayer | VectorOperation) -> dict[str, Any]:
-    keys = _MATRIX_KEYS if isinstance(operation, MatrixLayer) else _VECTOR_KEYS
-    return {key: getattr(operation, key) for key in keys}

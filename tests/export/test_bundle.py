@@ -127,7 +127,7 @@ def test_files_hold_the_model_and_the_design(written, shipment):
     assert again.to_bytes() == shipment.model.to_bytes()
     design = json.loads((out / "design.json").read_text())
     assert Design.from_json(design) == shipment.design
-    schema = json.loads((out / "design.schema.json").read_text())
+    schema = json.loads((out / "schemas" / "design.schema.json").read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(design, schema)
 
@@ -150,7 +150,7 @@ def test_schema_refuses_what_is_no_design(written, path, value):
     for key in path[:-1]:
         place = place[key]
     place[path[-1]] = value
-    schema = json.loads((out / "design.schema.json").read_text())
+    schema = json.loads((out / "schemas" / "design.schema.json").read_text())
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(design, schema)
 

@@ -1,0 +1,77 @@
+"""The schema of design.json, made from the classes it describes."""
+
+from dataclasses import fields
+from typing import Any
+
+from codesign.export.schema.terms import choice, closed, document, mapping, whole
+from codesign.numerics.activation import ACTIVATIONS
+from codesign.numerics.weights import SCHEMES
+from costmodels.accelerator import Accelerator
+from costmodels.systolic import DATAFLOWS
+
+PRECISIONS = ("static", "reconfigurable")
+_TYPES = {str: "string", int: "integer", float: "number"}
+_CHOICES = {"dataflow": list(DATAFLOWS), "precision": list(PRECISIONS)}
+_POSITIVE = ("mac_rows", "mac_cols", "clock_mhz", "vector_lanes")
+_TEXTS = {
+    "board": "the board the design is built on",
+    "clock_mhz": "clock of the whole design in MHz",
+    "mac_rows": "rows of the MAC array, in PEs",
+    "mac_cols": "columns of the MAC array, in PEs",
+    "shift_rows": "rows of the shift array, in PEs; 0 where there is none",
+    "shift_cols": "columns of the shift array, in PEs; 0 where there is none",
+    "dataflow": "output, weight or input stationary",
+    "precision": "PEs for the widest layer, or PEs that pack narrow products",
+    "input_buffer_kb": "each half of the input buffer, in kB of 1024 bytes",
+    "weight_buffer_kb": "each half of the weight buffer, in kB of 1024 bytes",
+    "output_buffer_kb": "each half of the output buffer, in kB of 1024 bytes",
+    "vector_lanes": "lanes of the vector unit",
+    "depthwise_lanes": "lanes of the depthwise engine; 0 where there is none",
+}
+
+
+def design_schema() -> dict[str, Any]:
+    """Return the schema that `Design.to_json` follows."""
+    functions = choice(ACTIVATIONS.names())
+    return document(
+        "A quantised network and the accelerator it runs on",
+        {
+            "layers": mapping(
+                _layer(), "timm module path of a layer with weights to its number formats"
+            ),
+            "activations": mapping(
+                functions, "timm module path of an activation to the function computed there"
+            ),
+            "accelerator": _accelerator(),
+        },
+    )
+
+
+def _layer() -> dict[str, Any]:
+    option = {
+        "description": "the scheme's own number: a pruning ratio, or a share of log2 channels",
+        "type": "number",
+        "minimum": 0,
+        "exclusiveMaximum": 1,
+    }
+    properties = {
+        "weight_bits": whole("bits of a weight code", 2, 8),
+        "weight_scheme": choice(SCHEMES.names()),
+        "activation_bits": whole("bits of the codes that enter", 2, 8),
+        "weight_option": option,
+    }
+    return closed(properties, optional=["weight_option"])
+
+
+def _accelerator() -> dict[str, Any]:
+    properties: dict[str, Any] = {}
+    for item in fields(Accelerator):
+        kind = _TYPES[item.type] if isinstance(item.type, type) else "string"
+        schema: dict[str, Any] = {"description": _TEXTS[item.name], "type": kind}
+        if item.name in _CHOICES:
+            schema = choice(_CHOICES[item.name], _TEXTS[item.name])
+        elif kind != "string":
+            bound = "exclusiveMinimum" if item.name in _POSITIVE else "minimum"
+            schema[bound] = 0
+        properties[item.name] = schema
+    return closed(properties)
