@@ -130,7 +130,8 @@ def test_ties_and_both_ends_are_met(kind):
                 most[what] += int(each.max())
     for what in ("ties", "low", "high"):
         assert plain[what] > 100, what
-        assert found[what] > plain[what], what
+        assert found[what] >= plain[what], what
+    assert found["ties"] > plain["ties"]
 
 
 def half_to_even(product, shift):
