@@ -1,0 +1,118 @@
+"""QuantizeLinear and DequantizeLinear pairs, for ONNX Runtime, TensorRT and their like.
+
+ONNX operator specifications, QuantizeLinear and DequantizeLinear of opset 21 (the first with 4-bit
+and 16-bit types): results are saturate(round(x / scale) + zero point), halves to even, where the
+integer model rounds halves up.
+"""
+
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from codesign.export.onnx_float.base import Mirror, Values, real_values, steps
+from codesign.integer.model import IntegerNode
+from codesign.numerics.fixed_point import Format
+
+_SMALLEST_SCALE = 1e-30
+"""Stands for the scale 0 of a channel whose multiplier is 0; 2**31 of it are no visible value."""
+
+
+class QDQ:
+    """Codes of 8 or 16 bits; weights of 4, 8, 16 or 32; int32 biases."""
+
+    def activation(self, b: Mirror, value: str, node: IntegerNode, result: str) -> None:
+        """Add QuantizeLinear and DequantizeLinear, behind a clip for codes of other widths.
+
+        Runtimes fuse activations of one scale only. The powers of two of channels with shifts of
+        their own are taken out in front and put back behind.
+        """
+        fmt = node.format
+        if fmt.bits not in (8, 16):
+            low, high = ((end - fmt.zero_point) * steps(fmt) for end in (fmt.low, fmt.high))
+            value = _clip(b, value, low, high)
+        self._pair(b, value, node, result)
+
+    def _pair(self, b: Mirror, value: str, node: IntegerNode, result: str) -> None:
+        fmt = node.format
+        if fmt.shifts:
+            factors = b.number(steps(fmt) / fmt.scale, "channel_factor")
+            value = b.add("Div", [value, factors])
+        names = self._step(b, node)
+        codes = b.add("QuantizeLinear", [value, *names], f"{node.name}/codes")
+        self._dequantise(b, [codes, *names], node, result)
+
+    def moved(self, b: Mirror, value: str, node: IntegerNode, result: str) -> str:
+        """Repeat the pair, which changes no value: runtimes then move codes, and see them read."""
+        if node.format.codebook:
+            return value
+        self._pair(b, value, node, result)
+        return result
+
+    def stored(self, b: Mirror, codes: Values, node: IntegerNode, result: str) -> str:
+        """Add the codes and a DequantizeLinear; of a codebook, the real values."""
+        fmt = node.format
+        if fmt.codebook:
+            return b.number(real_values(codes, fmt), "value")
+        name = b.constant(codes.astype(_code_type(fmt)), "codes")
+        self._dequantise(b, [name, *self._step(b, node)], node, result)
+        return result
+
+    def _step(self, b: Mirror, node: IntegerNode) -> list[str]:
+        fmt = node.format
+        zero = np.array(fmt.zero_point, dtype=_code_type(fmt))
+        return [b.number(fmt.scale, "scale"), b.constant(zero, "zero_point")]
+
+    def _dequantise(self, b: Mirror, names: list[str], node: IntegerNode, result: str) -> None:
+        fmt = node.format
+        if not fmt.shifts:
+            b.add("DequantizeLinear", names, result)
+            return
+        real = b.add("DequantizeLinear", names)
+        b.add("Mul", [real, b.number(steps(fmt) / fmt.scale, "channel_factor")], result)
+
+    def weight(self, b: Mirror, codes: Values, scale: Values, axis: int) -> str:
+        """Add the narrowest integers that hold the weights, and a DequantizeLinear."""
+        name = f"{b.current.name}/weight_codes"
+        b.initializers.append(_integers(codes, name))
+        factors = b.number(np.maximum(scale, _SMALLEST_SCALE), "weight_scale")
+        return b.add("DequantizeLinear", [name, factors], f"{b.current.name}/weight", axis=axis)
+
+    def bias(self, b: Mirror, codes: Values, scale: Values) -> str:
+        """Add int32 biases and a DequantizeLinear."""
+        name = b.constant(codes.astype(np.int32), "bias_codes")
+        factors = b.number(np.maximum(scale, _SMALLEST_SCALE), "bias_scale")
+        return b.add("DequantizeLinear", [name, factors], f"{b.current.name}/bias", axis=0)
+
+
+def _clip(b: Mirror, value: str, low: Values, high: Values) -> str:
+    """Limit real values; ONNX's Clip takes limits of a number each."""
+    bounds = [b.number(low, "smallest"), b.number(high, "largest")]
+    if not np.ndim(low):
+        return b.add("Clip", [value, *bounds])
+    return b.add("Min", [b.add("Max", [value, bounds[0]]), bounds[1]])
+
+
+def _code_type(fmt: Format) -> type[np.integer[Any]]:
+    """Return the narrowest type that holds a format's codes."""
+    if fmt.bits <= 8:
+        return np.int8 if fmt.signed else np.uint8
+    return np.int16 if fmt.signed else np.uint16
+
+
+def _integers(codes: Values, name: str) -> onnx.TensorProto:
+    """Return weights as INT4 (two a byte), INT8, INT16 or INT32, the narrowest that holds them."""
+    if -8 <= codes.min() and codes.max() <= 7:
+        return helper.make_tensor(name, TensorProto.INT4, codes.shape, _pairs(codes), raw=True)
+    peak = np.abs(codes).max()
+    kind = np.int8 if peak < 2**7 else np.int16 if peak < 2**15 else np.int32
+    return onnx.numpy_helper.from_array(np.ascontiguousarray(codes.astype(kind)), name)
+
+
+def _pairs(codes: Values) -> bytes:
+    """Pack codes of 4 bits, the first in the low half of a byte (onnx.proto, INT4)."""
+    flat = np.pad(codes.reshape(-1), (0, codes.size % 2)).astype(np.int8).view(np.uint8) & 15
+    return (flat[::2] | flat[1::2] << 4).astype(np.uint8).tobytes()
+
+
