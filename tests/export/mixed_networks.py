@@ -17,7 +17,6 @@ WEIGHTS = (
 )
 
 
-@cache
 def network(kind, first="uniform_8", accelerator=None, recipe=None):
     """Return (model, workload, accelerator) of a small network.
 
@@ -27,8 +26,13 @@ def network(kind, first="uniform_8", accelerator=None, recipe=None):
         accelerator: The accelerator, or None for one with every engine.
         recipe: How norms, softmax and the like are computed.
     """
-    graph = small_vit() if kind == "vit" else captured("mobilenetv3_small_050", 32)
     accelerator = accelerator or Accelerator(mac_rows=16, mac_cols=8, shift_rows=8)
+    return (*_built(kind, first, recipe), accelerator)
+
+
+@cache
+def _built(kind, first, recipe):
+    graph = small_vit() if kind == "vit" else captured("mobilenetv3_small_050", 32)
     layers = []
     for place, node in enumerate(graph.layers):
         weight = WEIGHTS[place % len(WEIGHTS)] if place else first
@@ -36,7 +40,7 @@ def network(kind, first="uniform_8", accelerator=None, recipe=None):
     functions = tuple(
         (n.name, n.attributes["function"]) for n in graph.nodes if n.op == "activation"
     )
-    design = Design(tuple(layers), functions, accelerator)
+    design = Design(tuple(layers), functions, Accelerator())
     built = QuantizedNetwork.build(graph, design, recipe=recipe)
     calibrate(built, random_images(8, 32))
-    return lower(built), workload(graph, design, recipe), accelerator
+    return lower(built), workload(graph, design, recipe)

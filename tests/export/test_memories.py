@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory_reader import elements
 from mixed_networks import network
@@ -78,6 +78,7 @@ def test_every_level_of_every_scheme(scheme, bits):
     np.testing.assert_array_equal(joined_weights(memories, model, model.nodes[1]), weight)
 
 
+@settings(deadline=None)
 @given(
     st.integers(1, 32),
     st.booleans(),
@@ -221,6 +222,7 @@ def test_hostile_names_stay_in_the_folder_and_apart():
             assert all(re.fullmatch("[0-9a-f]+", line) for line in lines[4:])
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=8), unique=True, max_size=12))
 def test_any_names_give_names_of_their_own(names):
     given_names = FileNames()
@@ -229,6 +231,7 @@ def test_any_names_give_names_of_their_own(names):
     assert all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", stem) for stem in stems)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_changed_character_is_an_error_or_another_number(data):
     node = IntegerNode("input", "input", (), Format(5, 1.0), ("1*B", 2, 7))
