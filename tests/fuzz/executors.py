@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from codesign.export.onnx_integer import OnnxExecutor, integer_onnx
 from codesign.integer import replay
 from codesign.integer.model import IntegerModel, pack_npz
 from codesign.integer.torch_executor import TorchExecutor
@@ -61,6 +62,25 @@ def verify(model: IntegerModel, folder: Path) -> Run:
     (folder / "weights.npz").write_bytes(pack_npz(dict(model.tensors)))
     (folder / "verify.py").write_bytes(Path(replay.__file__).read_bytes())
     return bundle_replay(folder)
+
+
+@executor
+def onnx(model: IntegerModel, folder: Path) -> Run:
+    """ONNX Runtime, with its default optimisation, on the integer ONNX graph."""
+    prepared = OnnxExecutor(integer_onnx(model, every_node=True))
+
+    def run(codes):
+        values: Values = {}
+        logits = prepared.run(codes, keep=values)
+        np.testing.assert_array_equal(logits, values[model.nodes[-1].name])
+        return values
+
+    return run
+
+
+def onnx_file(path: Path) -> Callable[[NDArray[np.int64]], NDArray[np.int64]]:
+    """Return what gives the logits of input codes by a bundle's model.integer.onnx."""
+    return OnnxExecutor(path).run
 
 
 def bundle_replay(folder: Path) -> Run:
