@@ -93,6 +93,16 @@ class Reading:
     def layers(self):
         return self.rows("Layers", "layer_t")
 
+    def constant(self, node, files):
+        """Return the memory of a constant operand: its role and index in `files`."""
+        nodes = {n.name: n for n in self.model.nodes}
+        for source in map(nodes.get, node.inputs):
+            while source.op in MOVES - {"input", "constant"}:
+                source = nodes[source.inputs[0]]
+            if source.op == "constant":
+                return {"value": files[source.name, "value"]}
+        return {}
+
     def computing(self):
         return [node for node in self.model.nodes if node.op not in MOVES]
 
@@ -251,10 +261,41 @@ def test_memories_are_those_of_the_index(reading):
         if entry["layer"] in computing:
             layer = layers[computing.index(entry["layer"])]
             assert layer[f"mem_{entry['role']}"] == i
-    held = sum(row[key] > 0 for row in layers for key in row if key.startswith("mem_"))
-    constants = sum(row["mem_value"] > 0 for row in layers)
-    own = sum(entry["layer"] in computing for entry in reading.memories)
-    assert held == own + constants
+    files = {(e["layer"], e["role"]): i for i, e in enumerate(reading.memories, start=1)}
+    for node, row in zip(reading.computing(), layers, strict=True):
+        roles = {key: value for key, value in row.items() if key.startswith("mem_")}
+        own = {role: i for (layer, role), i in files.items() if layer == node.name}
+        wanted = {**own, **reading.constant(node, files)}
+        assert {k.removeprefix("mem_"): v for k, v in roles.items() if v} == wanted
+
+
+def test_a_network_with_constants_is_among_the_cases(reading):
+    """The vision transformer adds its position embedding."""
+    values = [row["mem_value"] for row in reading.layers() if row["mem_value"]]
+    assert bool(values) == any(node.op == "constant" for node in reading.model.nodes)
+
+
+def test_heights_widths_and_negative_zero_points(tmp_path):
+    """What no square, unsigned network tells apart."""
+    codes, odd = Format(8, 1.0), Format(7, 1.0, zero_point=-5, signed=True)
+    window = {"stride": [2, 1], "dilation": [1, 2]}
+    conv = {**window, "padding": [0, 3], "groups": 1, "weight_bits": 4, "weight_scheme": "uniform"}
+    pool = {**window, "kernel": [4, 5], "pads": [[1, 2], [3, 4]]}
+    nodes = (
+        IntegerNode("input", "input", (), codes, ("1*B", 3, 20, 12)),
+        IntegerNode("a", "conv2d", ("input",), odd, ("1*B", 6, 10, 14), conv, {"weight": "w"}),
+        IntegerNode("b", "max_pool2d", ("a",), odd, ("1*B", 6, 5, 13), pool),
+    )
+    model = IntegerModel("odd", nodes, {"w": np.ones((6, 3, 1, 3), dtype=int)})
+    rows = Reading(model, Workload("odd", (), 0), Accelerator(), tmp_path).layers()
+    keys = ("in_channels", "in_height", "in_width", "out_channels", "out_height", "out_width")
+    keys += tuple(f"{k}_{s}" for k in ("kernel", "stride", "dilation") for s in ("height", "width"))
+    keys += ("pad_top", "pad_bottom", "pad_left", "pad_right")
+    shown = [[row[key] for key in keys] for row in rows]
+    assert shown[0] == [3, 20, 12, 6, 10, 14, 1, 3, 2, 1, 1, 2, 0, 0, 3, 3]
+    assert shown[1] == [6, 10, 14, 6, 5, 13, 4, 5, 2, 1, 1, 2, 1, 2, 3, 4]
+    assert [row["output_zero_point"] for row in rows] == [-5, -5]
+    assert [row["output_signed"] for row in rows] == [1, 1]
 
 
 def hostile_model(names):
@@ -282,7 +323,7 @@ def test_hostile_names_give_a_clean_package(tmp_path):
 
 
 @settings(deadline=None)
-@given(st.lists(st.text(max_size=6), max_size=15))
+@given(st.lists(st.text("aAbB1._é", max_size=3), max_size=15))
 def test_identifiers_are_unlike_in_any_case(names):
     identifiers = Identifiers("Layer")
     chosen = [identifiers.of(name) for name in names]

@@ -223,7 +223,7 @@ def test_hostile_names_stay_in_the_folder_and_apart():
 
 
 @settings(deadline=None)
-@given(st.lists(st.text(max_size=8), unique=True, max_size=12))
+@given(st.lists(st.text("aAbB._-/\\é", max_size=3), unique=True, max_size=12))
 def test_any_names_give_names_of_their_own(names):
     given_names = FileNames()
     stems = [given_names.stem(name, "weight") for name in names]
@@ -267,6 +267,33 @@ def test_damaged_files_are_refused(change, message):
     (entry,) = memories.index
     with pytest.raises(UserError, match=message):
         read_memory(change(memories.files[entry["path"]]), entry)
+
+
+def test_a_bit_above_the_word_is_refused():
+    node = IntegerNode("input", "input", (), Format(6, 1.0), ("1*B",))
+    memories = golden_files(IntegerModel("one", (node,), {}), {"input": np.arange(4)})
+    (entry,) = memories.index
+    text = memories.files[entry["path"]]
+    with pytest.raises(UserError, match="an unused bit is set"):
+        read_memory(text.replace("\n03\n", "\n43\n"), entry)
+
+
+@pytest.mark.parametrize("bits", [3, 4, 5, 6, 7])
+def test_header_tells_which_bits_add_which_powers(bits):
+    weight = np.array([[0, 1, -2, 4]])
+    attributes = {"weight_scheme": "apot", "weight_bits": bits}
+    memories = memory_files(one_layer(weight, attributes))
+    note = memories.files["mem/layer.weight.mem"].splitlines()[1]
+    assert f"(bit {bits - 1} is the sign; bits {bits - 2}.." in note
+    fields = re.findall(r"bits (\d+)\.\.(\d+) add none, ([\d^, ]+)", note)
+    codebook = memories.index[0]["codebook"]
+    for code, number in enumerate(codebook):
+        total = 0
+        for high, low, powers in fields:
+            field = code >> int(low) & (2 ** (int(high) - int(low) + 1) - 1)
+            terms = [0, *(2 ** int(power[2:]) for power in powers.split(", "))]
+            total += terms[field]
+        assert number == (-total if code >> (bits - 1) else total)
 
 
 def test_numbers_that_do_not_fit_are_an_error_that_names_the_layer():
