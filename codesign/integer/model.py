@@ -35,7 +35,7 @@ class IntegerNode:
         inputs: Names of the nodes it reads.
         format: How its codes stand for real numbers.
         shape: Shape of its result; sizes that grow with the batch are written "k*B".
-        attributes: JSON-able integers and lists of integers.
+        attributes: JSON-able integers, lists of integers and names.
         tensors: Role ("weight", "bias", "multiplier", ...) to a key of the model's tensors.
     """
 

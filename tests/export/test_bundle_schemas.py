@@ -163,6 +163,7 @@ def mutations(name, document, roots):
         optional = path and (
             path[-1] in OPTIONAL
             or (path[-1] in ("shifts", "axis") and path[-2] in FORMATS)
+            or path[-2:] == ("attributes", "function")
             or isinstance(path[-1], int)
         )
         if path and not in_free and not optional:

@@ -16,6 +16,9 @@ Values = NDArray[Any]
 UNSEEN = 1 / 64
 """A factor that moves no result by more than this part of a code is left out."""
 
+SMALLEST_SCALE = 1e-30
+"""2**31 steps of it are still no visible value, and float32 holds it."""
+
 
 @dataclass(frozen=True)
 class Real:
@@ -105,6 +108,14 @@ class Mirror:
         self.initializers.append(numpy_helper.from_array(array, name))
         return name
 
+    def shared(self, value: float, role: str) -> str:
+        """Add a float32 number that many nodes read, once, and return its name."""
+        name = f"{role}/{value:g}"
+        if name not in self._names:
+            self._names.add(name)
+            self.initializers.append(numpy_helper.from_array(np.array(value, np.float32), name))
+        return name
+
     def integers(self, values: Any, role: str) -> str:
         """Add an int64 initializer (shapes, axes, indices) and return its name."""
         name = self._fresh(role)
@@ -165,6 +176,17 @@ def emits(*operations: str, kind: str = "compute") -> Callable[[Emit], Emit]:
 def unseen(fmt: Format) -> float:
     """Return the relative error that moves no result of a format by a visible part of a code."""
     return UNSEEN / fmt.magnitude
+
+
+def positive(scale: Values) -> Values:
+    """Return scales with a positive number in place of 0, that of a channel of multiplier 0."""
+    return np.maximum(scale, SMALLEST_SCALE)
+
+
+def narrowest(codes: Values) -> Values:
+    """Return whole numbers as int8, int16 or int32."""
+    peak = np.abs(codes).max()
+    return codes.astype(np.int8 if peak < 2**7 else np.int16 if peak < 2**15 else np.int32)
 
 
 def dyadic(attributes: Mapping[str, Any]) -> float:

@@ -8,15 +8,11 @@ integer model rounds halves up.
 from typing import Any
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
-from codesign.export.onnx_float.base import Mirror, Values, real_values, steps
+from codesign.export.onnx_float.base import Mirror, Values, narrowest, positive, real_values, steps
 from codesign.integer.model import IntegerNode
 from codesign.numerics.fixed_point import Format
-
-_SMALLEST_SCALE = 1e-30
-"""Stands for the scale 0 of a channel whose multiplier is 0; 2**31 of it are no visible value."""
 
 
 class QDQ:
@@ -76,13 +72,13 @@ class QDQ:
         """Add the narrowest integers that hold the weights, and a DequantizeLinear."""
         name = f"{b.current.name}/weight_codes"
         b.initializers.append(_integers(codes, name))
-        factors = b.number(np.maximum(scale, _SMALLEST_SCALE), "weight_scale")
+        factors = b.number(positive(scale), "weight_scale")
         return b.add("DequantizeLinear", [name, factors], f"{b.current.name}/weight", axis=axis)
 
     def bias(self, b: Mirror, codes: Values, scale: Values) -> str:
         """Add int32 biases and a DequantizeLinear."""
         name = b.constant(codes.astype(np.int32), "bias_codes")
-        factors = b.number(np.maximum(scale, _SMALLEST_SCALE), "bias_scale")
+        factors = b.number(positive(scale), "bias_scale")
         return b.add("DequantizeLinear", [name, factors], f"{b.current.name}/bias", axis=0)
 
 
@@ -101,18 +97,14 @@ def _code_type(fmt: Format) -> type[np.integer[Any]]:
     return np.int16 if fmt.signed else np.uint16
 
 
-def _integers(codes: Values, name: str) -> onnx.TensorProto:
+def _integers(codes: Values, name: str) -> TensorProto:
     """Return weights as INT4 (two a byte), INT8, INT16 or INT32, the narrowest that holds them."""
-    if -8 <= codes.min() and codes.max() <= 7:
+    if codes.min() >= -8 and codes.max() <= 7:
         return helper.make_tensor(name, TensorProto.INT4, codes.shape, _pairs(codes), raw=True)
-    peak = np.abs(codes).max()
-    kind = np.int8 if peak < 2**7 else np.int16 if peak < 2**15 else np.int32
-    return onnx.numpy_helper.from_array(np.ascontiguousarray(codes.astype(kind)), name)
+    return numpy_helper.from_array(np.ascontiguousarray(narrowest(codes)), name)
 
 
 def _pairs(codes: Values) -> bytes:
     """Pack codes of 4 bits, the first in the low half of a byte (onnx.proto, INT4)."""
     flat = np.pad(codes.reshape(-1), (0, codes.size % 2)).astype(np.int8).view(np.uint8) & 15
     return (flat[::2] | flat[1::2] << 4).astype(np.uint8).tobytes()
-
-

@@ -7,9 +7,10 @@ where they round, that is the integer model's half up; for signed ones negative 
 """
 
 import numpy as np
+from onnx import TensorProto
 
 from codesign.errors import UserError
-from codesign.export.onnx_float.base import Mirror, Values, real_values, steps
+from codesign.export.onnx_float.base import Mirror, Values, narrowest, positive, real_values, steps
 from codesign.integer.model import IntegerNode
 
 DOMAIN = "qonnx.custom_op.general"
@@ -49,11 +50,10 @@ class QONNX:
     def weight(self, b: Mirror, codes: Values, scale: Values, axis: int) -> str:
         """Add integers, cast and scaled, and an IntQuant of the width that holds them."""
         peak = int(np.abs(codes).max())
-        kind = np.int8 if peak < 2**7 else np.int16 if peak < 2**15 else np.int32
-        stored = b.constant(codes.astype(kind), "weight_codes")
+        stored = b.constant(narrowest(codes), "weight_codes")
         shape = [-1 if d == axis else 1 for d in range(codes.ndim)]
-        factors = np.where(scale > 0, scale, 1.0).reshape(shape)
-        whole = b.add("Cast", [stored], to=1)
+        factors = positive(scale).reshape(shape)
+        whole = b.add("Cast", [stored], to=TensorProto.FLOAT)
         real = b.add("Mul", [whole, b.number(factors, "factor")])
         numbers = factors, 0, max(peak.bit_length() + 1, 2)
         name = f"{b.current.name}/weight"
@@ -75,8 +75,8 @@ class QONNX:
         signed: bool,
         narrow: bool,
     ) -> None:
-        roles = ("scale", "zero_point", "bits")
-        names = [b.number(v, role) for v, role in zip(numbers, roles, strict=True)]
+        scale, zero, bits = numbers
+        names = [b.number(scale, "scale"), b.shared(zero, "zero_point"), b.shared(bits, "bits")]
         b.add(
             self.quant_op,
             [value, *names],

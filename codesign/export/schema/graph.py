@@ -87,7 +87,7 @@ OPERATIONS = {
     "mul": Operation(_SCALAR, inputs=2),
     "requantize": Operation(_SCALAR),
     "affine": Operation({"axis": _DIMENSION}, ("multiplier", "offset", "shift")),
-    "lookup": Operation({}, ("table",)),
+    "lookup": Operation({"function": string("f, by name")}, ("table",), ("function",)),
     "hardswish": Operation({"three": whole("the codes that make 3", 1), **_SCALAR}),
     "shift_swish": Operation({"unit": _UNIT, **_SCALAR}),
     "shift_gelu": Operation({"unit": _UNIT, **_SCALAR}),

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codesign.graph.ir import Node, resolve
-from codesign.numerics.activation import ACTIVATIONS
+from codesign.numerics.activation import ACTIVATIONS, Activation
 from codesign.numerics.affine import affine_constants
 from codesign.numerics.fixed_point import MULTIPLIER_BITS, dyadic
 from codesign.quantize.lowerings.base import (
@@ -73,17 +73,22 @@ def _activation(b: Lowering, node: Node) -> None:
         return
     source, target = b.format(node.inputs[0]), b.target(node)
     function = ACTIVATIONS.get(node.attributes["function"])
-    tensors = {}
     if function.operation == "lookup":
-        tensors["table"] = narrowest(function.table(source, target).numpy())
-    b.add(node, target, function.constants(source, target), tensors, op=function.operation)
+        _table(b, node, function)
+        return
+    b.add(node, target, function.constants(source, target), {}, op=function.operation)
 
 
 @lowers("function")
 def _function(b: Lowering, node: Node) -> None:
-    source, target = b.format(node.inputs[0]), b.target(node)
-    table = ACTIVATIONS.get(node.attributes["function"]).table(source, target)
-    b.add(node, target, {}, {"table": narrowest(table.numpy())}, op="lookup")
+    _table(b, node, ACTIVATIONS.get(node.attributes["function"]))
+
+
+def _table(b: Lowering, node: Node, function: Activation) -> None:
+    """Add a table and the name of its function, for files that write functions as operators."""
+    target = b.target(node)
+    table = narrowest(function.table(b.format(node.inputs[0]), target).numpy())
+    b.add(node, target, {"function": function.name}, {"table": table}, op="lookup")
 
 
 @lowers("mean")

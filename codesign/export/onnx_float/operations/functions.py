@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from onnx import TensorProto
@@ -32,11 +33,13 @@ def _function(name: str) -> Callable[[Function], Function]:
     return decorate
 
 
-def _operator(op: str, **attributes: float | str) -> Function:
+def _operator(op: str, **attributes: Any) -> Function:
     return lambda b, x, numbers: b.add(op, [x], **attributes)
 
 
 FUNCTIONS.update(
+    relu=_operator("Relu"),
+    hardswish=_operator("HardSwish"),
     gelu=_operator("Gelu"),
     gelu_tanh=_operator("Gelu", approximate="tanh"),
     sigmoid=_operator("Sigmoid"),

@@ -43,9 +43,7 @@ def _factors(t: dict[str, Values], shift: int) -> tuple[Values, Values]:
     return np.ldexp(scale, FRACTION_BITS - shift), np.ldexp(offset, -shift)
 
 
-def _layer_normalization(
-    b: Mirror, node: IntegerNode, x: Real, gamma: Values, beta: Values
-) -> str:
+def _layer_normalization(b: Mirror, node: IntegerNode, x: Real, gamma: Values, beta: Values) -> str:
     epsilon = node.attributes["epsilon"] * (x.format.scale / len(gamma)) ** 2
     names = [x.name, b.number(gamma, "gamma"), b.number(beta, "beta")]
     return b.add("LayerNormalization", names, axis=-1, epsilon=epsilon)
@@ -58,8 +56,7 @@ def group_norm(b: Mirror, node: IntegerNode, inputs: Sequence[Real]) -> str:
     sizes = [int(d) for d in x.shape[1:]]
     count = math.prod(sizes) // a["groups"]
     gamma, beta = (
-        np.broadcast_to(v * node.format.scale, sizes[:1])
-        for v in _factors(b.tensors(), a["shift"])
+        np.broadcast_to(v * node.format.scale, sizes[:1]) for v in _factors(b.tensors(), a["shift"])
     )
     names = [x.name, b.number(gamma, "gamma"), b.number(beta, "beta")]
     epsilon = _epsilon(node, x, count)

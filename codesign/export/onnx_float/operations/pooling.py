@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ def pool(b: Mirror, node: IntegerNode, inputs: Sequence[Real]) -> str:
     """Write a MaxPool or an AveragePool; where counts differ by place, so does a factor."""
     a, t, x = node.attributes, b.tensors(), inputs[0]
     largest = node.op == "max_pool2d"
-    window = {
+    window: dict[str, Any] = {
         "kernel_shape": list(a["kernel"]),
         "strides": list(a["stride"]),
         "dilations": list(a["dilation"]),
