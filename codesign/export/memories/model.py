@@ -66,7 +66,8 @@ def memory_files(model: IntegerModel) -> Memories:
     """
     writer = Writer("mem")
     for node in model.nodes:
-        for role, key in node.tensors.items():
+        for role in sorted(node.tensors, key=_place):  # whatever order a file gave them
+            key = node.tensors[role]
             if role == "weight":
                 _add_weights(writer, node, model.tensors[key])
             else:
@@ -81,6 +82,11 @@ def _add_weights(writer: Writer, node: IntegerNode, weight: NDArray[np.integer[A
     for part in weight_parts(node, weight):
         description = part.note or _DESCRIPTIONS["weight"]
         writer.add(node.name, part.role, part.values, part.element, description)
+
+
+def _place(role: str) -> tuple[int, str]:
+    roles = list(_DESCRIPTIONS)
+    return (roles.index(role) if role in roles else len(roles)), role
 
 
 def _element(node: IntegerNode, role: str) -> Element:
