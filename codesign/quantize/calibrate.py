@@ -41,7 +41,7 @@ def calibrate(
         batch_size: Images evaluated at once, and observed together.
 
     Raises:
-        RunError: Some node's values are not finite.
+        RunError: Some node's values are not finite, or its integers do not hold its scales.
     """
     batches = images.split(batch_size)
     values: dict[str, list[Tensor]] = {}

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from codesign.design import Design, LayerFormat
+from codesign.errors import RunError
 from codesign.graph.execute import compute, last_uses, move
 from codesign.graph.ir import LAYER_OPERATIONS, SHAPE_OPERATIONS, Graph, Node
 from codesign.numerics.activation import ACTIVATIONS
@@ -89,6 +90,9 @@ class QuantizedNetwork:
         Args:
             images: (batch, channels, height, width) float32.
             visit: Called with each node and its result.
+
+        Raises:
+            RunError: The integers of a softmax, norm or division do not hold its scales.
         """
         values: dict[str, Tensor] = {}
         for node in self.graph.nodes:
@@ -166,5 +170,8 @@ class QuantizedNetwork:
         result = self.raw(node, inputs, images)
         if node.op in SHAPE_OPERATIONS or "fused" in node.attributes:
             return result
-        rows = row_twin(self, node, inputs)
+        try:
+            rows = row_twin(self, node, inputs)
+        except ValueError as error:
+            raise RunError(f"layer {node.name}: {error}") from error
         return self.formats[node.name].fake_quantize(result) if rows is None else rows

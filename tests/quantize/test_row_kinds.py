@@ -8,7 +8,7 @@ import torch
 from random_networks import random_images, small_vit, uniform_design
 from torch import nn
 
-from codesign.errors import UserError
+from codesign.errors import RunError, UserError
 from codesign.graph.capture import capture
 from codesign.graph.execute import run
 from codesign.graph.ir import Node
@@ -160,3 +160,15 @@ def test_the_workload_names_each_kind(vit, attention):
     for kind, function in (("exact", "divide"), ("log2", "log2_divide")):
         work = workload(attention, uniform_design(attention), Recipe(division=kind))
         assert function in {getattr(operation, "function", "") for operation in work.operations}
+
+
+def test_a_division_by_nothing_is_named(attention):
+    """Keys that are zero everywhere: epsilon is far more than all the codes of the row sums."""
+    dead = replace(attention, tensors={k: v.clone() for k, v in attention.tensors.items()})
+    layer = dead.layers[0]
+    with torch.no_grad():
+        dead.tensors[layer.parameters["weight"]][8:16] = 0.0
+        dead.tensors[layer.parameters["bias"]][8:16] = -1.0
+    name = next(node.name for node in dead.nodes if node.op == "divide")
+    with pytest.raises(RunError, match=rf"layer {name}: division with a ratio .* epsilon \d+ codes"):
+        quantize(dead, uniform_design(dead), Recipe(scales="power_of_two"), random_images(6, 32))
