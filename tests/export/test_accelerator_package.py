@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mixed_networks import network
-from verilog_tools import elaborate
+from verilog_tools import elaborate, lint
 
 from codesign.export.memories import memory_files
 from codesign.export.package import package_sv
@@ -54,6 +54,7 @@ class Reading:
         self.scalars = re.findall(r"^  parameter (?:\w+|int unsigned) (\w+) = ", self.text, re.M)
         structures = re.findall(r"typedef struct packed \{(.*?)\} (\w+);", self.text, re.S)
         self.fields = {name: re.findall(r" (\w+);", body) for body, name in structures}
+        self.folder = folder
         lines = elaborate(self.text, self._module(), folder)
         words = [line.split(" ", 2) for line in lines]
         self.values = {(kind, what): value for kind, what, value in words}
@@ -146,6 +147,10 @@ def test_the_accelerator_is_the_design_s(reading):
     largest = max(n.attributes.get("accumulator_bound", 0) for n in reading.model.nodes)
     bits = int(reading.values["scalar", "AccumulatorBits"])
     assert -(2 ** (bits - 2)) > -largest - 1 >= -(2 ** (bits - 1))
+
+
+def test_the_file_alone_gives_no_warning(reading):
+    assert not lint(["rtl/accelerator_pkg.sv"], reading.folder)
 
 
 def test_layers_stand_in_order_under_their_names(reading):

@@ -42,6 +42,7 @@ _MEMORY_FIELDS = {
     "rows": ("logic [31:0]", "size of axis 0: each index has words / rows words of its own"),
 }
 _INDEX_BITS = 16
+_END = "endpackage\n// verilator lint_on UNUSEDPARAM"
 _LINE = 95
 
 
@@ -81,7 +82,7 @@ def package_sv(
         _memory_paths(memories),
         _layer_table(chain),
     )
-    return "\n\n".join((_head(model), *sections, "endpackage")) + "\n"
+    return "\n\n".join((_head(model), *sections, _END)) + "\n"
 
 
 def _head(model: IntegerModel) -> str:
@@ -89,6 +90,9 @@ def _head(model: IntegerModel) -> str:
 // Constants of the accelerator for {printable(model.name)}; README.md and graph.json say what the
 // operations compute. Layers stand in the order of the schedule. A field mem_* is an index into
 // Memories and MemoryPaths, MemoryNone (0) where the layer has no such memory.
+
+// No design reads every constant.
+// verilator lint_off UNUSEDPARAM
 package accelerator_pkg;"""
 
 
