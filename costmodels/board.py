@@ -69,6 +69,8 @@ class Gpu:
         fp32_tflops: FP32 peak outside the tensor cores in 1e12 operations per second.
         bandwidth_gb_s: Memory bandwidth in 1e9 bytes per second.
         multiprocessors: Streaming multiprocessors.
+        clock_mhz: Boost clock of the multiprocessors in megahertz.
+        int4_tops: INT4 tensor-core peak in 1e12 operations per second, 0 where there is none.
         sources: Source of each figure.
     """
 
@@ -78,6 +80,8 @@ class Gpu:
     fp32_tflops: float
     bandwidth_gb_s: float
     multiprocessors: int
+    clock_mhz: float
+    int4_tops: float
     sources: Mapping[str, str] = field(compare=False, repr=False, default_factory=dict)
 
 

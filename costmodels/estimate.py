@@ -27,6 +27,8 @@ def estimate(
     *,
     cycles: str = "analytical",
     gpus: Sequence[str] = (),
+    gpu_profile: str = gpu.DEFAULT,
+    gpu_precision: str = "int8",
     cache_dir: str | Path | None = None,
 ) -> Cost:
     """Price a network on an accelerator, and on GPUs, for one image.
@@ -38,7 +40,9 @@ def estimate(
         accelerator: The FPGA design.
         cycles: "analytical" takes the arrays' cycles from the closed forms, "scalesim" from
             SCALE-Sim 3.0.0, whose sum is then also reported as "scalesim.cycles".
-        gpus: Names of the GPUs to price (files in `gpus/`), with INT8 kernels at batch 1.
+        gpus: Names of the GPUs to price (files in `gpus/`), at batch 1.
+        gpu_profile: Runtime on the GPUs: a file in `gpu/profiles/`, or the path of one.
+        gpu_precision: Kernels on the GPUs, "int8", "int4" (packed weights) or "fp16".
         cache_dir: Folder for SCALE-Sim's results, kept from run to run; None keeps none.
 
     Returns:
@@ -58,16 +62,30 @@ def estimate(
     metrics = fpga.metrics(priced, accelerator, board) | _model_metrics(workload)
     if cycles == "scalesim":
         metrics |= _scalesim_metrics(priced, accelerator)
-    for name in gpus:
-        latency = gpu.latency_ms(_kernels(workload), load_gpu(name))
-        metrics[f"gpu.{name}.latency_ms"] = latency
-    return Cost(metrics, priced.layers, provenance(cycles))
+    metrics |= _gpu_metrics(workload, gpus, gpu_profile, gpu_precision)
+    backing = {"gpu": gpu.load_profile(gpu_profile).backing} if gpus else {}
+    return Cost(metrics, priced.layers, provenance(cycles) | backing)
 
 
 def _simulated(
     placements: Sequence[Placement], dataflow: str, *, cache_dir: Path | None
 ) -> list[int]:
     return [simulate_layer(p.layer, p.rows, p.cols, dataflow, cache_dir) for p in placements]
+
+
+def _gpu_metrics(
+    workload: Workload, gpus: Sequence[str], profile_name: str, precision: str
+) -> dict[str, float]:
+    if not gpus:
+        return {}
+    profile = gpu.load_profile(profile_name)
+    launched = _kernels(workload, precision, profile.fusion)
+    return {
+        f"gpu.{name}.latency_ms": float(
+            gpu.kernel_ms(gpu.kernel_work(launched, load_gpu(name), 1), profile).sum()
+        )
+        for name in gpus
+    }
 
 
 def _scalesim_metrics(priced: fpga.FpgaCost, accelerator: Accelerator) -> dict[str, float]:
@@ -97,6 +115,5 @@ def _model_metrics(workload: Workload) -> dict[str, float]:
     }
 
 
-# A search prices thousands of designs of few networks: GPU kernels do not depend on the widths,
-# but equal workloads recur too.
+# A search prices thousands of designs, and equal workloads recur.
 _kernels = lru_cache(maxsize=128)(gpu.kernels)

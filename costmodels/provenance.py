@@ -37,9 +37,7 @@ _FIGURES = {
     "feasible; every layer goes through DRAM",
     "fpga.energy_mj": "relative: recalled energies per event, no board measured",
     "model": "exact: counted",
-    "gpu": "roofline fitted to FasterTransformer INT8 and FP16 Swin-T on T4, A10, A100: mean error "
-    "12 % there, 11 to 18 % on Swin-S, B, L, 12 to 25 % on a GPU left out of the fit; "
-    "unmeasured on other devices and networks",
+    "gpu": "as the profile says: a file of costmodels/gpu/profiles",
 }
 
 
