@@ -19,8 +19,8 @@ GRAPH, WEIGHTS = "graph.json", "weights.npz"
 def is_plain(name: str) -> bool:
     """Return whether a path, as a bundle names its files, stays inside the bundle's folder."""
     odd = any(character < " " or character in "\\\x7f" for character in name)
-    parts = PurePosixPath(name).parts
-    return bool(parts) and not odd and "/".join(parts) == name and ".." not in parts
+    parts = name.split("/")
+    return not odd and not any(part in ("", ".", "..") for part in parts)
 
 
 def member(folder: Path, name: str) -> Path:

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from codesign.bundle.files import entries, is_plain
 from codesign.bundle.manifest import MANIFEST, listed_files, manifest
@@ -12,19 +11,15 @@ from codesign.data import Split
 from codesign.design import Design
 from codesign.errors import UserError
 from codesign.export.checks import rescore_bundle
+from codesign.export.derived import cost_json, derived_files, json_text, workload_json
 from codesign.export.golden import Golden, golden_vectors
-from codesign.export.hardware import hardware_json
 from codesign.export.placement import put_in_place, workspace
 from codesign.export.readme import readme
-from codesign.export.scalesim_files import scalesim_files
-from codesign.export.schema import bundle_schemas
 from codesign.files import write_atomic
 from codesign.integer import replay
 from codesign.integer.model import IntegerModel, pack_npz
 from codesign.verify.registry import Finding
 from codesign.verify.verify import Begin, End, check_written
-from costmodels.board import load_board
-from costmodels.engines import place
 from costmodels.estimate import Cost
 from costmodels.workload import Workload
 
@@ -141,32 +136,21 @@ def write_bundle(
 def bundle_files(shipment: Shipment, golden: Golden) -> dict[str, str | bytes]:
     """Return path to content of every file of a bundle but the manifest."""
     s = shipment
-    accelerator = s.design.accelerator
-    placements, _ = place(s.workload, accelerator, load_board(accelerator.board).dsp_type)
-    hardware = hardware_json(s.model, accelerator, s.cost, s.workload)
-    cost = {"schema_version": 1, **s.cost.to_json(), "trial_metrics": dict(s.metrics)}
-    schemas = {
-        f"schemas/{name.removesuffix('.json')}.schema.json": _json(schema)
-        for name, schema in bundle_schemas().items()
-    }
-    simulation = scalesim_files(accelerator, placements, s.model.name)
-    return {
+    derived = derived_files(s.model, s.design, s.cost, s.workload, golden.codes)
+    hardware = json.loads(derived["hardware.json"])
+    files: dict[str, str | bytes] = {
         "design.json": json.dumps(s.design.to_json(), indent=1) + "\n",  # layers in graph order
-        "hardware.json": _json(hardware),
-        "cost.json": _json(cost),
-        "graph.json": _json(s.model.graph_json()),
+        "cost.json": json_text(cost_json(s.cost, s.metrics)),
+        "workload.json": json_text(workload_json(s.workload)),
+        "graph.json": json_text(s.model.graph_json()),
         "weights.npz": pack_npz(s.model.tensors),
         "golden/golden.npz": pack_npz(golden.codes),
         "golden/images.npz": pack_npz(golden.image_arrays()),
         "verify.py": Path(replay.__file__).read_bytes(),
-        **schemas,
-        **simulation,
-        "README.md": readme(s.title, s.model, s.accuracy, hardware, s.cost, golden, simulation),
+        **derived,
     }
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    page = readme(s.title, s.model, s.accuracy, hardware, s.cost, golden, files)
+    return {**files, "README.md": page}
 
 
 def _write_files(folder: Path, files: Mapping[str, str | bytes]) -> None:

@@ -1,8 +1,9 @@
 """Opened: a bundle's files as values, each read and checked when it is first asked for."""
 
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,12 @@ from numpy.typing import NDArray
 from codesign.bundle.files import Arrays, read_json, read_model, read_npz
 from codesign.design import Design
 from codesign.errors import UserError
+from codesign.export.derived import read_cost, read_workload
 from codesign.integer.model import IntegerModel
+from costmodels.estimate import Cost
+from costmodels.workload import Workload
+
+T = TypeVar("T")
 
 GOLDEN, IMAGES = "golden/golden.npz", "golden/images.npz"
 
@@ -39,18 +45,26 @@ class Opened:
         return read_json(self.folder, "hardware.json")
 
     @cached_property
-    def cost(self) -> dict[str, Any]:
-        """cost.json."""
-        return read_json(self.folder, "cost.json")
+    def cost(self) -> Cost:
+        """The cost of cost.json."""
+        return self._parsed("cost.json", read_cost)
+
+    @cached_property
+    def workload(self) -> Workload:
+        """The workload of workload.json."""
+        return self._parsed("workload.json", read_workload)
 
     @cached_property
     def design(self) -> Design:
         """The design of design.json."""
-        stored = read_json(self.folder, "design.json")
+        return self._parsed("design.json", Design.from_json)
+
+    def _parsed(self, name: str, parse: Callable[[Mapping[str, Any]], T]) -> T:
+        values = read_json(self.folder, name)
         try:
-            return Design.from_json(stored)
+            return parse(values)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UserError(f"design.json is no design: {error}") from error
+            raise UserError(f"{name} is damaged: {type(error).__name__} {error}.") from error
 
     @cached_property
     def golden(self) -> Arrays:

@@ -58,6 +58,17 @@ def check(name: str) -> Callable[[CheckFunction], CheckFunction]:
     return decorate
 
 
+def report(*faults: str | None) -> None:
+    """Raise `MismatchError` with the faults there are, if any.
+
+    Args:
+        faults: A line each, None for nothing wrong.
+    """
+    lines = [fault for fault in faults if fault]
+    if lines:
+        raise MismatchError(*lines)
+
+
 def run_checks(
     folder: Path,
     names: Iterable[str],

@@ -11,7 +11,7 @@ from codesign.integer import replay
 from codesign.integer.torch_executor import TorchExecutor
 from codesign.verify.compare import Integers, difference, first_difference
 from codesign.verify.opened import GOLDEN, IMAGES, Opened
-from codesign.verify.registry import MismatchError, check
+from codesign.verify.registry import MismatchError, check, report
 
 
 @check("verify.py")
@@ -51,7 +51,7 @@ def golden_images(opened: Opened) -> str:
         for key in ("labels", "indices")
         if opened.images[key].shape != (count,)
     ]
-    _report(*faults)
+    report(*faults)
     return f"{count} images give the golden input codes, the logits their classes"
 
 
@@ -74,13 +74,6 @@ def numpy_executor(opened: Opened) -> str:
 
 def _every_node(opened: Opened, computed: dict[str, Integers]) -> str:
     golden = opened.golden
-    _report(first_difference(GOLDEN, golden, golden, computed))
+    report(first_difference(GOLDEN, golden, golden, computed))
     total = sum(codes.size for codes in golden.values())
     return f"{total:,} integers of {len(golden)} nodes equal the golden ones"
-
-
-def _report(*faults: str | None) -> None:
-    """Raise what was found, if anything."""
-    lines = [fault for fault in faults if fault]
-    if lines:
-        raise MismatchError(*lines)

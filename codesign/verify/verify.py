@@ -1,14 +1,17 @@
 """verify_bundle: every check of a bundle, in order."""
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 
 from codesign.bundle.files import GRAPH
 from codesign.bundle.manifest import MANIFEST
 from codesign.errors import RunError, UserError
-from codesign.verify import integrity, replays  # noqa: F401 (they register the checks, in order)
 from codesign.verify.integrity import MANIFEST_CHECK
 from codesign.verify.registry import CHECKS, Finding, run_checks
+
+for _module in ("integrity", "documents", "replays", "onnx_files", "memories"):
+    importlib.import_module(f"codesign.verify.{_module}")  # each registers its checks, in order
 
 Begin = Callable[[str], None]
 End = Callable[[Finding], None]
