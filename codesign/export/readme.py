@@ -1,26 +1,17 @@
 """README.md of a bundle: what an RTL engineer needs to build the design and to check it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from codesign.export.arithmetic_text import PRINCIPLES, operation_list
+from codesign.export.file_table import file_rows
 from codesign.export.golden import Golden
+from codesign.export.guides import memory_guide, onnx_guide, scalesim_guide
 from codesign.export.worked_example import worked_example
 from codesign.integer.model import IntegerModel
 from costmodels.estimate import Cost
 
-FILES = {
-    "design.json": "the design: number formats, activation functions, accelerator",
-    "design.schema.json": "JSON Schema (2020-12) of design.json",
-    "hardware.json": "board, engines, buffers, widths, and the schedule operation by operation",
-    "graph.json": "the integer network: nodes in execution order, formats, constants",
-    "weights.npz": "every integer tensor, under the keys that graph.json names",
-    "golden/golden.npz": "the codes of every node for {images} validation images, by node name",
-    "golden/images.npz": "those images (float32), their labels, and the classes to expect",
-    "cost.json": "every cost figure with what backs it, per operation and in all",
-    "verify.py": "replays the network in integers, with NumPy alone, and compares every node",
-    "MANIFEST.sha256": "hashes of all files, written after every check had passed",
-}
+_LOOP_COLUMNS = ("loops, outermost first", "DRAM bytes")
 LAYER_COLUMNS = (
     *("layer", "op", "engine", "weights", "input bits", "output bits", "accumulator bits"),
     *("cycles", "bound by", "MAC use"),
@@ -34,7 +25,7 @@ def readme(
     hardware: Mapping[str, Any],
     cost: Cost,
     golden: Golden,
-    simulation: Iterable[str],
+    files: Iterable[str],
 ) -> str:
     """Return the text.
 
@@ -42,37 +33,46 @@ def readme(
         title: What the bundle is of.
         model: The integer model.
         accuracy: Its accuracy on the validation split, a fraction.
-        hardware: The content of hardware.json.
+        hardware: The content of hardware.json, its memories included.
         cost: The design's cost.
         golden: The golden vectors.
-        simulation: Names of the SCALE-Sim files in the bundle.
+        files: Paths of the bundle's other files.
 
     Raises:
-        RunError: The worked example does not give the golden code.
+        RunError: A worked example does not give the golden code.
     """
-    sections = [
-        f"# {model.name}: {title}",
-        _summary(accuracy, hardware, model),
-        "## Files\n\n" + _files(golden, simulation),
-        "## How to verify\n\n" + _verification(len(golden.images)),
-        "## The arithmetic\n\n"
-        + PRINCIPLES
-        + "\nThe operations of this network:\n\n"
-        + operation_list(model),
-        "Floating point exists only before the input's codes and after the logits' codes; the class"
-        " is the index of the largest logit code.",
-        "## Worked example\n\n" + worked_example(model, golden),
-        "## Layers\n\n" + _layers(model, hardware) + "\n\n" + _LAYER_NOTES,
-        "## SCALE-Sim\n\n" + _scalesim(simulation),
-        "## Cost\n\n" + _cost(cost),
-    ]
-    return "\n\n".join(sections) + "\n"
+    present = set(files)
+    memories = hardware["memories"], hardware["golden_memories"]
+    images = len(golden.images)
+    sections = {
+        f"# {model.name}: {title}": _summary(accuracy, hardware, model),
+        "## Files": _table(("file", "what it is"), file_rows(present, images)),
+        "## How to verify": _verification(images, present),
+        "## The arithmetic": _arithmetic(model),
+        "## The first layer by hand": worked_example(model, golden, *memories),
+        "## Memory files": memory_guide(hardware["memories"], hardware["golden_memories"]),
+        "## ONNX": onnx_guide(model, present),
+        "## Layers": _layers(model, hardware) + "\n\n" + _LAYER_NOTES,
+        "## Tiling and DRAM": _tiling(hardware),
+        "## SCALE-Sim": scalesim_guide(present),
+        "## Cost": _cost(cost),
+    }
+    return "\n\n".join(f"{head}\n\n{text}" for head, text in sections.items() if text) + "\n"
+
+
+_PURPOSE = """\
+A neural network in whole numbers, and the accelerator that runs it. Everything the hardware has to
+compute is on this page and in the files it lists; nothing else is needed to build it. Start with
+the arithmetic, work out the first layer by hand, then let `verify.py` and the golden codes check
+each further layer."""
 
 
 def _summary(accuracy: float, hardware: Mapping[str, Any], model: IntegerModel) -> str:
     board, source, logits = hardware["board"], model.input_format, model.logits_format
     return "\n".join(
         [
+            _PURPOSE,
+            "",
             f"- validation accuracy of these integers: {accuracy:.4%}",
             f"- board {board['name']} ({board['part']}) at {hardware['clock_mhz']:g} MHz,"
             f" {hardware['dataflow'].upper()} dataflow, {hardware['precision']} precision",
@@ -84,29 +84,36 @@ def _summary(accuracy: float, hardware: Mapping[str, Any], model: IntegerModel) 
     )
 
 
-def _files(golden: Golden, simulation: Iterable[str]) -> str:
-    files = {name: text.format(images=len(golden.images)) for name, text in FILES.items()}
-    last = files.pop("MANIFEST.sha256")
-    files |= {name: _SIMULATION[name.split("_")[0].split(".")[0]] for name in simulation}
-    return _table(("file", "what it is"), [*files.items(), ("MANIFEST.sha256", last)])
+def _verification(images: int, files: Container[str]) -> str:
+    commands = [
+        ("sha256sum -c MANIFEST.sha256", "nothing is damaged"),
+        ("python verify.py", f"NumPy alone; every node, {images} images"),
+        ("python -m codesign.verify .", "all of it, in every executor; needs the package"),
+    ]
+    width = max(len(command) for command, _ in commands)
+    lines = [f"    {command.ljust(width)}   # {what}" for command, what in commands]
+    return "\n".join([*lines, "", _VERIFICATION_NOTES])
 
 
-_SIMULATION = {
-    "scalesim": "SCALE-Sim 3.0.0 configuration of an array",
-    "topology": "the layers that run on it, as convolutions",
-    "layout": "a data layout; SCALE-Sim wants one though it is not used",
-}
-
-
-def _verification(images: int) -> str:
-    return f"""\
-    sha256sum -c MANIFEST.sha256   # nothing is damaged
-    python verify.py               # NumPy alone; every node, {images} images
-
+_VERIFICATION_NOTES = """\
 `verify.py` ends with code 0 and "0 differing integers", or with code 1 at the first code that
 differs: layer, index, expected, got. To check an RTL simulation, feed it the codes of node
 `input` of `golden/golden.npz` and compare each layer's output with the array of its name:
 layout (image, channel, row, column) after convolutions, (..., token, channel) in attention."""
+
+
+def _arithmetic(model: IntegerModel) -> str:
+    return "\n".join(
+        [
+            PRINCIPLES,
+            "The operations of this network:",
+            "",
+            operation_list(model),
+            "",
+            "Floating point exists only before the input's codes and after the logits' codes; the"
+            " class is the index of the largest logit code.",
+        ]
+    )
 
 
 def _layers(model: IntegerModel, hardware: Mapping[str, Any]) -> str:
@@ -137,30 +144,32 @@ powers of two; of a `mixed` layer the output channels in its `log2_channels` are
 uniform. weights.npz holds the integers themselves."""
 
 
-def _scalesim(names: Iterable[str]) -> str:
-    configurations = [name for name in names if name.startswith("scalesim")]
-    if not configurations:
-        return "No layer runs on an array, so there is nothing to simulate."
-    calls = []
-    for name in configurations:
-        suffix = name.removeprefix("scalesim").removesuffix(".cfg")
-        calls.append(
-            f'    scalesim(save_disk_space=True, config="{name}",\n'
-            f'             topology="topology{suffix}.csv",\n'
-            f'             layout="layout{suffix}.csv").run_scale(top_path="../reports{suffix}")'
+def _tiling(hardware: Mapping[str, Any]) -> str:
+    dram = hardware["dram"]
+    cut = [
+        (
+            s["name"],
+            *(f"{s['tiling'][f'tile_{a}']} ({s['tiling']['tiles'][a]})" for a in "mkn"),
+            " > ".join(s["tiling"]["loop_order"]),
+            s["dram_bytes"],
         )
-    return "\n".join(["    from scalesim.scale_sim import scalesim", *calls, "", _SCALESIM_NOTES])
-
-
-_SCALESIM_NOTES = """\
-Heights and widths include the padding, and rows and columns that the stride does not reach are cut
-off, since SCALE-Sim knows no padding and rounds strides up. A grouped or depthwise convolution
-stands there as one of its groups, an attention product as one of its heads: multiply its cycles by
-`repeats` of the schedule in hardware.json. Products of matrices are convolutions of a 1 x 1 kernel
-over an M x 1 image with K channels and N filters. Layers of the depthwise engine are not in it.
-An array of other columns than hardware.json builds is the same one, its PEs packing more, narrower
-products.
-Keep the reports out of this folder: it holds nothing but the manifest's files."""
+        for s in hardware["schedule"]
+        if max(s.get("tiling", {}).get("tiles", {"": 1}).values()) > 1
+    ]
+    text = (
+        f"One image moves {dram['bytes_per_inference']} bytes: {dram['input_bytes']} of inputs,"
+        f" {dram['weight_bytes']} of weights, {dram['constant_bytes']} of biases, multipliers and"
+        f" shifts, {dram['output_bytes']} of results. A layer is a product of an M x K matrix of"
+        " inputs (an output pixel's window a row) and a K x N matrix of weights, `repeats` times."
+    )
+    if not cut:
+        return text + " Every product fits the buffers in one tile."
+    columns = ("layer", "tile m (tiles)", "tile k (tiles)", "tile n (tiles)", *_LOOP_COLUMNS)
+    return (
+        f"{text} Products that do not fit the buffers whole are cut into tiles:\n\n"
+        f"{_table(columns, cut)}\n\nAll others are one tile. `schedule` in hardware.json has the"
+        " bytes of each operand and what a tile occupies in each buffer."
+    )
 
 
 def _cost(cost: Cost) -> str:

@@ -17,12 +17,13 @@ from codesign.export.memories import golden_files, memory_files
 from codesign.export.schema import bundle_schemas
 from costmodels.estimate import estimate
 
-NAMES = ("design.json", "hardware.json", "graph.json", "cost.json")
+NAMES = ("design.json", "hardware.json", "graph.json", "cost.json", "workload.json")
 FREE = {
     "design.json": {("layers",), ("activations",)},
     "hardware.json": {("tensors",)},
     "graph.json": {("info",)},
     "cost.json": {("metrics",), ("provenance",), ("trial_metrics",)},
+    "workload.json": set(),
 }
 """Objects whose keys are names."""
 REACHED = {
@@ -33,6 +34,7 @@ REACHED = {
         *("accumulator_bits", "fused", "parts", "inputs", "output", "lanes", "word_bits"),
     },
     "graph.json": {"three", "multipliers", "row_limit", "groups", "bias", "order", "table"},
+    "workload.json": {"is", "m", "log2_share", "kernel_width", "row_length", "fused_into"},
     "cost.json": {"metrics", "utilisation", "bound_by", "dram_bytes", "accuracy"},
 }
 """Keys that some mutation must have changed, at whatever depth."""

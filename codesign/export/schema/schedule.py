@@ -12,8 +12,8 @@ from codesign.export.schema.terms import (
 )
 from codesign.numerics.weights import SCHEMES
 
-_KINDS = ("conv", "depthwise", "linear", "matmul")
-_HARDWARE_SCHEMES = ("uniform", "log2", "apot", "mixed")
+KINDS = ("conv", "depthwise", "linear", "matmul")
+HARDWARE_SCHEMES = ("uniform", "log2", "apot", "mixed")
 _ARRAYS = ("mac_array", "shift_array")
 
 
@@ -68,12 +68,12 @@ def _matrix_step() -> Schema:
     return closed(
         {
             **_common(),
-            "kind": choice(_KINDS),
+            "kind": choice(KINDS),
             "m": whole("rows of the product: output pixels or tokens", 1),
             "k": whole("length of the reduction: the window times channels of a group", 1),
             "n": whole("columns of the product: output channels of a group", 1),
             "repeats": whole("products of that size: groups, or heads x windows", 1),
-            "weight_scheme": choice(_HARDWARE_SCHEMES),
+            "weight_scheme": choice(HARDWARE_SCHEMES),
             "weight_bits": bits("of a weight, or of a code of the second operand"),
             "activation_bits": bits("of a code of the first operand"),
             "output_bits": bits("of a code stored"),
@@ -95,7 +95,7 @@ def _part() -> Schema:
             "engine": choice(_ARRAYS),
             "rows": whole("", 1),
             "cols": whole("", 1),
-            "weight_scheme": choice(_HARDWARE_SCHEMES),
+            "weight_scheme": choice(HARDWARE_SCHEMES),
             "n": whole("output channels of a group", 1),
             "repeats": whole("", 1),
         }
