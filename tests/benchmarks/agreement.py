@@ -93,7 +93,7 @@ def model_of(
         design = random_design(space, seed, draw)
         try:
             network = quantize(problem.graph, design, recipe, images, layer_means=means)
-            return design, lower(network)
+            return design, lower(network).with_info(design=design.key)
         except RunError as error:
             print(f"  refused, drawn again: {error}", flush=True)
     raise RunError(f"{DRAWS} designs in a row were refused")
@@ -110,8 +110,7 @@ def export(problem: EvaluationProblem, design: Design, model: IntegerModel, bund
 def is_the_model(bundle: Path, model: IntegerModel) -> bool:
     """Return whether a bundle holds this model and the NumPy executor, both to the byte."""
     same_code = (bundle / "verify.py").read_bytes() == Path(replay.__file__).read_bytes()
-    shipped = load_bundle_model(bundle)
-    return same_code and shipped.with_info(**model.info).to_bytes() == model.to_bytes()
+    return same_code and load_bundle_model(bundle).to_bytes() == model.to_bytes()
 
 
 def logits_of(model: IntegerModel, bundle: Path) -> dict[str, Logits]:

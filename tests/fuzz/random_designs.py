@@ -100,10 +100,11 @@ def calibrated(seed: int) -> Drawn:
     """
     rng = random.Random(seed)
     pixels = rng.choice([8, 9, 12])
-    graph = capture(random_module(seed, pixels), (3, pixels, pixels), f"fuzz{seed}")
     images = random_images(CALIBRATION_IMAGES, pixels, seed)
     refusals: list[str] = []
-    for _ in range(DRAWS):
+    for draw in range(DRAWS):
+        module = random_module(seed, pixels, draw)
+        graph = capture(module, (3, pixels, pixels), f"fuzz{seed}")
         recipe, design = random_recipe(seed, rng), random_design(graph, rng)
         try:
             model = lowered(graph, design, recipe, images)

@@ -305,15 +305,16 @@ def head(rng: random.Random, shape: torch.Size) -> nn.Module:
     return Step(rng.choice(ends), nn.LayerNorm(shape[2]), nn.Linear(shape[2], 5))
 
 
-def random_module(seed: int, pixels: int) -> nn.Module:
+def random_module(seed: int, pixels: int, draw: int = 0) -> nn.Module:
     """Return a network of a few blocks; consecutive seeds take the kinds of blocks in turn.
 
     Args:
         seed: Which network.
         pixels: Height and width of its images, of 3 channels.
+        draw: Which of its weights.
     """
     rng = random.Random(seed)
-    torch.manual_seed(seed)
+    torch.manual_seed(seed + 2**20 * draw)
     steps, x = [], torch.rand(2, 3, pixels, pixels)
 
     def append(step: nn.Module) -> None:
@@ -333,7 +334,7 @@ def random_module(seed: int, pixels: int) -> nn.Module:
     for make in _turn(ON_TOKENS, seed, rng, 2):
         append(make(rng, x.shape))
     append(head(rng, x.shape))
-    return randomise(nn.Sequential(*steps), seed)
+    return randomise(nn.Sequential(*steps), seed + 2**20 * draw)
 
 
 def _turn(blocks: dict[str, Block], seed: int, rng: random.Random, count: int) -> list[Block]:

@@ -170,5 +170,6 @@ def test_a_division_by_nothing_is_named(attention):
         dead.tensors[layer.parameters["weight"]][8:16] = 0.0
         dead.tensors[layer.parameters["bias"]][8:16] = -1.0
     name = next(node.name for node in dead.nodes if node.op == "divide")
-    with pytest.raises(RunError, match=rf"layer {name}: division with a ratio .* epsilon \d+ codes"):
+    said = rf"layer {name}: division with a ratio .* epsilon \d+ codes"
+    with pytest.raises(RunError, match=said):
         quantize(dead, uniform_design(dead), Recipe(scales="power_of_two"), random_images(6, 32))
