@@ -1,9 +1,10 @@
-"""Models of one operation, run by both executors on the same codes."""
+"""Models of one operation, run by every executor on the same codes."""
 
 import numpy as np
 import torch
 from random_networks import DEVICES
 
+from codesign.export.onnx_integer import OnnxExecutor, integer_onnx
 from codesign.integer import replay
 from codesign.integer.model import IntegerModel, IntegerNode
 from codesign.integer.torch_executor import TorchExecutor
@@ -22,7 +23,7 @@ def random_codes(rng, shape, fmt):
 
 
 def run(op, operands, target, attributes=None, tensors=None, shape=()):
-    """Return the codes an operation gives, after checking that both executors agree.
+    """Return the codes an operation gives, after checking that all executors agree.
 
     Args:
         op: Operation.
@@ -55,4 +56,7 @@ def run(op, operands, target, attributes=None, tensors=None, shape=()):
         fast = TorchExecutor(model, device).run(torch.from_numpy(codes)).cpu()
         assert fast.numpy().shape == replayed.shape
         np.testing.assert_array_equal(fast.numpy().astype(np.int64), replayed)
+    kept = {}
+    OnnxExecutor(integer_onnx(model, every_node=True)).run(codes, keep=kept)
+    np.testing.assert_array_equal(kept["op"], replayed)
     return replayed

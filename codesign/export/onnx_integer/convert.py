@@ -10,6 +10,7 @@ from codesign.errors import RunError
 from codesign.export.onnx_integer.builder import Builder
 from codesign.export.onnx_integer.operations import CONVERT
 from codesign.export.onnx_integer.values import Codes, Value, storage
+from codesign.graph.ir import SHAPE_OPERATIONS
 from codesign.integer.model import IntegerModel, IntegerNode
 
 OPSET = 21
@@ -67,6 +68,8 @@ def _convert(
     tensors = {role: model.tensors[key] for role, key in node.tensors.items()}
     b.enter(node.name)
     result = CONVERT[node.op](b, node, tensors, [results[name] for name in node.inputs])
+    if node.op in SHAPE_OPERATIONS:  # codes pass unchanged, and fit the format they arrive in
+        result = result.within(node.format.low, node.format.high)
     b.leave(b.cast(result, storage(node.format)))
     return _codes(node)
 

@@ -5,9 +5,9 @@ bits are written in base 256 with digits from -128 to 127; a digit is a byte wit
 128, and the products of digits are added with their weights afterwards.
 
 Every operand is an unsigned byte, weights included. For signed weights ONNX Runtime's kernels for
-x86 processors without VNNI instructions add two products in 16 bits, with saturation (vpmaddubsw;
-ONNX Runtime's page "Quantize ONNX models", section "When and why do I need to try U8U8"); for two
-unsigned operands they never do, so that the integers are the same on every machine.
+x86 processors without VNNI instructions add pairs of products in 16 bits, with saturation (the
+instruction vpmaddubsw; ONNX Runtime's documentation, "Quantize ONNX models"). For two unsigned
+operands they never do, so that the integers are the same on every machine.
 """
 
 from collections.abc import Callable, Sequence

@@ -7,7 +7,7 @@ import numpy as np
 
 from codesign.export.onnx_integer.builder import Builder
 from codesign.export.onnx_integer.operations.base import converts
-from codesign.export.onnx_integer.values import Codes, Integers, Value
+from codesign.export.onnx_integer.values import Codes, Integers, Value, bounds
 from codesign.integer.model import IntegerNode
 
 Tensors = Mapping[str, Integers]
@@ -68,15 +68,15 @@ def _slice(b: Builder, node: IntegerNode, t: Tensors, x: Sequence[Codes]) -> Val
 
 @converts("pad")
 def _pad(b: Builder, node: IntegerNode, t: Tensors, x: Sequence[Codes]) -> Value:
-    codes, a = x[0].value, node.attributes
-    if codes.dtype.endswith("16"):  # ONNX Runtime pads numbers of 8 and of 32 bits
-        wide = pad(b, b.cast(codes, "int32"), a["pads"], a["value"])
-        return b.cast(wide, codes.dtype)
-    return pad(b, codes, a["pads"], a["value"])
+    return pad(b, x[0].value, node.attributes["pads"], node.attributes["value"])
 
 
 def pad(b: Builder, x: Value, pads: Sequence[Sequence[int]], value: int) -> Value:
     """Return x between a value: (before, behind) for each dimension."""
+    limits = np.iinfo(x.dtype)
+    if x.dtype.endswith("16") or not limits.min <= value <= limits.max:
+        # ONNX Runtime pads no numbers of 16 bits
+        x = b.cast(x, b.width(bounds(x), (value, value)))
     widths = np.array([*(p[0] for p in pads), *(p[1] for p in pads)], dtype=np.int64)
     names = [b.constant(widths, "int64", "pads"), b.constant(value, x.dtype)]
     name = b.emit("Pad", [x.name, *names], "padded")
