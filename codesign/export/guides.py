@@ -92,14 +92,18 @@ def scalesim_guide(files: Iterable[str]) -> str:
 
 
 _SCALESIM_NOTES = """\
-Heights and widths include the padding, and rows and columns that the stride does not reach are cut
-off, since SCALE-Sim knows no padding and rounds strides up. A grouped or depthwise convolution
-stands there as one of its groups, an attention product as one of its heads: multiply its cycles by
-`repeats` of the schedule in hardware.json. SCALE-Sim reports the index of the last cycle, one less
-than the count of cycles in the schedule. Products of matrices are convolutions of a 1 x 1 kernel
-over an M x 1 image with K channels and N filters. Layers of the depthwise engine are not in it.
-Its command line reads the same files (`python -m scalesim.scale -c scalesim.cfg -t topology.csv
+A layer takes (reported cycles + 1) x `repeats` x `passes` of its step in hardware.json's schedule:
+`compute_cycles` there. SCALE-Sim reports the index of the last cycle; a grouped convolution stands
+in the topology as one of its groups, an attention product as one of its heads; a shift array adds
+one power of two of an `apot` weight at a time. A layer that two arrays share is in both topologies,
+and takes as long as the slower.
+
+Heights and widths include the padding. Rows and columns that the stride does not reach are cut
+off, since SCALE-Sim knows no padding and rounds strides up. Products of matrices are convolutions
+of a 1 x 1 kernel over an M x 1 image with K channels and N filters. Layers of the depthwise engine
+are not in it. An array of other columns than hardware.json builds is the same one, its PEs packing
+more, narrower products.
+
+The command line reads the same files (`python -m scalesim.scale -c scalesim.cfg -t topology.csv
 -l layout.csv -p ../reports`), but release 3.0.0 then writes the traces of every cycle as well.
-An array of other columns than hardware.json builds is the same one, its PEs packing more, narrower
-products.
 Keep the reports out of this folder: it holds nothing but the manifest's files."""

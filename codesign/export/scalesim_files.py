@@ -129,5 +129,7 @@ def _layout(tasks: Mapping[str, Task]) -> str:
 
 
 def _plain(name: str) -> str:
-    """Return a name without commas and without "DP", which SCALE-Sim takes for depthwise."""
-    return name.replace(",", ";").replace("DP", "Dp")
+    """Return a name without commas, line ends, and "DP", which SCALE-Sim takes for depthwise."""
+    return (
+        "".join(c if c.isprintable() else "_" for c in name).replace(",", ";").replace("DP", "Dp")
+    )

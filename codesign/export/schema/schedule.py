@@ -14,6 +14,7 @@ from codesign.numerics.weights import SCHEMES
 
 KINDS = ("conv", "depthwise", "linear", "matmul")
 HARDWARE_SCHEMES = ("uniform", "log2", "apot", "mixed")
+_PASSES = "times the array works through the product: a shift PE adds one power of two at a time"
 _ARRAYS = ("mac_array", "shift_array")
 
 
@@ -79,6 +80,7 @@ def _matrix_step() -> Schema:
             "output_bits": bits("of a code stored"),
             "rows": whole("rows of the array, or lanes of the depthwise engine", 1),
             "cols": whole("columns of the array as this layer sees it", 1),
+            "passes": whole(_PASSES, 1),
             "accumulator_bits": bits("of the accumulator by its proved bound, sign included"),
             "fused": items(
                 closed({"name": string(), **_work()}), "work of the output stage, in order"
@@ -95,6 +97,7 @@ def _part() -> Schema:
             "engine": choice(_ARRAYS),
             "rows": whole("", 1),
             "cols": whole("", 1),
+            "passes": whole(_PASSES, 1),
             "weight_scheme": choice(HARDWARE_SCHEMES),
             "n": whole("output channels of a group", 1),
             "repeats": whole("", 1),
