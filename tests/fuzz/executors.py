@@ -3,6 +3,7 @@
 import json
 import runpy
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,16 +44,20 @@ def numpy(model: IntegerModel, folder: Path) -> Run:
 
 
 @executor
-def torch_cpu(model: IntegerModel, folder: Path) -> Run:
+def torch_cpu(model: IntegerModel, folder: Path, device: str = "cpu") -> Run:
     """The torch executor."""
-    prepared = TorchExecutor(model)
+    prepared = TorchExecutor(model, device)
 
     def run(codes):
         values: dict[str, torch.Tensor] = {}
         prepared.run(torch.from_numpy(codes), values)
-        return {name: value.double().numpy() for name, value in values.items()}
+        return {name: value.double().cpu().numpy() for name, value in values.items()}
 
     return run
+
+
+if torch.cuda.is_available():
+    EXECUTORS["torch_cuda"] = partial(torch_cpu, device="cuda")
 
 
 @executor
