@@ -13,7 +13,7 @@ from codesign.integer.model import IntegerModel, IntegerNode
 from codesign.numerics.fixed_point import Format
 
 Values = NDArray[Any]
-UNSEEN = 1 / 64
+UNSEEN = 1 / 256
 """A factor that moves no result by more than this part of a code is left out."""
 
 SMALLEST_SCALE = 1e-30
@@ -47,8 +47,16 @@ class Quantiser(Protocol):
     def stored(self, b: "Mirror", codes: Values, node: IntegerNode, result: str) -> str:
         """Return the real values of a constant's codes."""
 
-    def weight(self, b: "Mirror", codes: Values, scale: Values, axis: int) -> str:
-        """Return the real weights of integer codes with one scale a channel along an axis."""
+    def weight(self, b: "Mirror", codes: Values, scale: Values, axis: int, source: Format) -> str:
+        """Return the real weights of integer codes with one scale a channel along an axis.
+
+        Args:
+            b: The graph.
+            codes: Whole numbers, (outputs, ...) or (inputs, outputs).
+            scale: (outputs,) real value of one step.
+            axis: The outputs' dimension.
+            source: Format of what the weights are multiplied with.
+        """
 
     def bias(self, b: "Mirror", codes: Values, scale: Values) -> str:
         """Return the real biases of int32 codes, (channels,)."""
@@ -133,6 +141,11 @@ class Mirror:
             return value
         return self.add("Mul", [value, self.number(factor, "factor")])
 
+    def cast_and_scaled(self, codes: str, factors: Values) -> str:
+        """Return stored integers as float, times factors."""
+        whole = self.add("Cast", [codes], to=TensorProto.FLOAT)
+        return self.add("Mul", [whole, self.number(factors, "weight_scale")])
+
     def _fresh(self, role: str) -> str:
         stem = f"{self.current.name}/{role}"
         name, count = stem, 1
@@ -197,6 +210,11 @@ def dyadic(attributes: Mapping[str, Any]) -> float:
 def along(values: Any, axis: int) -> Values:
     """Return one number a channel, shaped for the channels' axis (-1 is the last)."""
     return np.asarray(values).reshape(-1, *[1] * (-1 - axis))
+
+
+def channelwise(values: Values, rank: int, axis: int) -> Values:
+    """Return one number a channel, shaped for a tensor of a rank whose channels lie along axis."""
+    return values.reshape([-1 if d == axis else 1 for d in range(rank)])
 
 
 def steps(fmt: Format) -> Values:

@@ -5,12 +5,18 @@ and 16-bit types): results are saturate(round(x / scale) + zero point), halves t
 integer model rounds halves up.
 """
 
-from typing import Any
-
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from codesign.export.onnx_float.base import Mirror, Values, narrowest, positive, real_values, steps
+from codesign.export.onnx_float.base import (
+    Mirror,
+    Values,
+    channelwise,
+    narrowest,
+    positive,
+    real_values,
+    steps,
+)
 from codesign.integer.model import IntegerNode
 from codesign.numerics.fixed_point import Format
 
@@ -51,13 +57,13 @@ class QDQ:
         fmt = node.format
         if fmt.codebook:
             return b.number(real_values(codes, fmt), "value")
-        name = b.constant(codes.astype(_code_type(fmt)), "codes")
+        name = b.constant(_stored(codes, fmt), "codes")
         self._dequantise(b, [name, *self._step(b, node)], node, result)
         return result
 
     def _step(self, b: Mirror, node: IntegerNode) -> list[str]:
         fmt = node.format
-        zero = np.array(fmt.zero_point, dtype=_code_type(fmt))
+        zero = _stored(np.array(fmt.zero_point), fmt)
         return [b.number(fmt.scale, "scale"), b.constant(zero, "zero_point")]
 
     def _dequantise(self, b: Mirror, names: list[str], node: IntegerNode, result: str) -> None:
@@ -68,10 +74,16 @@ class QDQ:
         real = b.add("DequantizeLinear", names)
         b.add("Mul", [real, b.number(steps(fmt) / fmt.scale, "channel_factor")], result)
 
-    def weight(self, b: Mirror, codes: Values, scale: Values, axis: int) -> str:
-        """Add the narrowest integers that hold the weights, and a DequantizeLinear."""
+    def weight(self, b: Mirror, codes: Values, scale: Values, axis: int, source: Format) -> str:
+        """Add the narrowest integers that hold the weights, and a DequantizeLinear.
+
+        Where no DequantizeLinear gives the other operand, a Cast and a Mul take its place: ONNX
+        Runtime would fuse the one with the MatMul and round the operand to 8 bits of its own.
+        """
         name = f"{b.current.name}/weight_codes"
         b.initializers.append(_integers(codes, name))
+        if source.codebook or source.shifts:
+            return b.cast_and_scaled(name, channelwise(positive(scale), codes.ndim, axis))
         factors = b.number(positive(scale), "weight_scale")
         return b.add("DequantizeLinear", [name, factors], f"{b.current.name}/weight", axis=axis)
 
@@ -90,11 +102,15 @@ def _clip(b: Mirror, value: str, low: Values, high: Values) -> str:
     return b.add("Min", [b.add("Max", [value, bounds[0]]), bounds[1]])
 
 
-def _code_type(fmt: Format) -> type[np.integer[Any]]:
-    """Return the narrowest type that holds a format's codes."""
+def _stored(codes: Values, fmt: Format) -> Values:
+    """Return codes as uint8, signed ones moved up by half the range, or as 16 bits.
+
+    ONNX Runtime turns signed activations of 8 bits into unsigned ones itself, and fails where that
+    meets its fusions of Add and of AveragePool.
+    """
     if fmt.bits <= 8:
-        return np.int8 if fmt.signed else np.uint8
-    return np.int16 if fmt.signed else np.uint16
+        return (codes - fmt.low).astype(np.uint8)
+    return codes.astype(np.int16 if fmt.signed else np.uint16)
 
 
 def _integers(codes: Values, name: str) -> TensorProto:

@@ -7,11 +7,19 @@ where they round, that is the integer model's half up; for signed ones negative 
 """
 
 import numpy as np
-from onnx import TensorProto
 
 from codesign.errors import UserError
-from codesign.export.onnx_float.base import Mirror, Values, narrowest, positive, real_values, steps
+from codesign.export.onnx_float.base import (
+    Mirror,
+    Values,
+    channelwise,
+    narrowest,
+    positive,
+    real_values,
+    steps,
+)
 from codesign.integer.model import IntegerNode
+from codesign.numerics.fixed_point import Format
 
 DOMAIN = "qonnx.custom_op.general"
 QUANT_OPS = ("IntQuant", "Quant")
@@ -47,14 +55,12 @@ class QONNX:
         """Add the real values as they are."""
         return b.number(real_values(codes, node.format), "value")
 
-    def weight(self, b: Mirror, codes: Values, scale: Values, axis: int) -> str:
+    def weight(self, b: Mirror, codes: Values, scale: Values, axis: int, source: Format) -> str:
         """Add integers, cast and scaled, and an IntQuant of the width that holds them."""
         peak = int(np.abs(codes).max())
         stored = b.constant(narrowest(codes), "weight_codes")
-        shape = [-1 if d == axis else 1 for d in range(codes.ndim)]
-        factors = positive(scale).reshape(shape)
-        whole = b.add("Cast", [stored], to=TensorProto.FLOAT)
-        real = b.add("Mul", [whole, b.number(factors, "factor")])
+        factors = channelwise(positive(scale), codes.ndim, axis)
+        real = b.cast_and_scaled(stored, factors)
         numbers = factors, 0, max(peak.bit_length() + 1, 2)
         name = f"{b.current.name}/weight"
         narrow = int(codes.min()) > -(2 ** (numbers[2] - 1))

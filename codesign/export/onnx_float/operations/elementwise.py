@@ -5,8 +5,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from codesign.export.onnx_float.base import UNSEEN, Mirror, Real, along, dyadic, emits, unseen
-from codesign.export.onnx_float.operations.layers import clipped
+from codesign.export.onnx_float.base import (
+    UNSEEN,
+    Mirror,
+    Real,
+    along,
+    dyadic,
+    emits,
+    steps,
+    unseen,
+)
 from codesign.integer.model import IntegerNode
 
 MARGIN = 0.25
@@ -23,10 +31,16 @@ def mul(b: Mirror, node: IntegerNode, inputs: Sequence[Real]) -> str:
 
 @emits("requantize")
 def requantize(b: Mirror, node: IntegerNode, inputs: Sequence[Real]) -> str:
-    """Write nothing but the factor, if there is one, and the clip at zero of a ReLU."""
-    factor = dyadic(node.attributes) * node.format.scale / inputs[0].format.scale
-    value = b.scaled(inputs[0].name, factor, unseen(node.format))
-    return clipped(b, value, node.format)
+    """Write a Max with the smallest value, which the rounding would clip anyway, and the factor.
+
+    Of two quantisers in a row ONNX Runtime would make one, of a third scale. It takes a Relu or a
+    Clip that the second one repeats for nothing; a Max it leaves.
+    """
+    target = node.format
+    factor = dyadic(node.attributes) * target.scale / inputs[0].format.scale
+    value = b.scaled(inputs[0].name, factor, unseen(target))
+    lowest = (target.low - target.zero_point) * steps(target)
+    return b.add("Max", [value, b.number(lowest, "smallest")])
 
 
 @emits("add")

@@ -38,8 +38,6 @@ def _operator(op: str, **attributes: Any) -> Function:
 
 
 FUNCTIONS.update(
-    relu=_operator("Relu"),
-    hardswish=_operator("HardSwish"),
     gelu=_operator("Gelu"),
     gelu_tanh=_operator("Gelu", approximate="tanh"),
     sigmoid=_operator("Sigmoid"),
@@ -68,8 +66,14 @@ def _relu6(b: Mirror, x: str, numbers: list[float]) -> str:
 
 @_function("clamp")
 def _clamp(b: Mirror, x: str, numbers: list[float]) -> str:
-    low, high = numbers
-    return b.add("Clip", [x, b.number(low, "smallest"), b.number(high, "largest")])
+    low, high = numbers  # Max and Min: see `requantize`
+    above = b.add("Max", [x, b.number(low, "smallest")])
+    return b.add("Min", [above, b.number(high, "largest")])
+
+
+@_function("relu")
+def _relu(b: Mirror, x: str, numbers: list[float]) -> str:
+    return b.add("Max", [x, b.number(0.0, "smallest")])
 
 
 @_function("leaky_relu")

@@ -18,9 +18,9 @@ def image(b: Mirror, node: IntegerNode, inputs: Sequence[Real]) -> str:
 @emits("conv2d")
 def conv2d(b: Mirror, node: IntegerNode, inputs: Sequence[Real]) -> str:
     """Write a Conv: zeros pad, as the code of zero does."""
-    a, t = node.attributes, b.tensors()
+    a, t, source = node.attributes, b.tensors(), inputs[0].format
     accumulator = _accumulator_scale(t, node.format)
-    weight = b.quantiser.weight(b, t["weight"], accumulator / inputs[0].format.scale, 0)
+    weight = b.quantiser.weight(b, t["weight"], accumulator / source.scale, 0, source)
     bias = b.quantiser.bias(b, t["bias"], accumulator)
     result = b.add(
         "Conv",
@@ -37,9 +37,9 @@ def conv2d(b: Mirror, node: IntegerNode, inputs: Sequence[Real]) -> str:
 @emits("linear")
 def linear(b: Mirror, node: IntegerNode, inputs: Sequence[Real]) -> str:
     """Write a MatMul with (inputs, outputs) weights, and an Add."""
-    t = b.tensors()
+    t, source = b.tensors(), inputs[0].format
     accumulator = _accumulator_scale(t, node.format)
-    weight = b.quantiser.weight(b, t["weight"].T, accumulator / inputs[0].format.scale, 1)
+    weight = b.quantiser.weight(b, t["weight"].T, accumulator / source.scale, 1, source)
     product = b.add("MatMul", [inputs[0].name, weight])
     result = b.add("Add", [product, b.quantiser.bias(b, t["bias"], accumulator)])
     return clipped(b, result, node.format)

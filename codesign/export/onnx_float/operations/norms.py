@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from codesign.export.onnx_float.base import Mirror, Real, Values, emits, steps
+from codesign.export.onnx_float.base import Mirror, Real, Values, along, emits, steps
 from codesign.integer.model import IntegerNode
 
 FRACTION_BITS = 10
@@ -51,16 +51,20 @@ def _layer_normalization(b: Mirror, node: IntegerNode, x: Real, gamma: Values, b
 
 @emits("group_norm")
 def group_norm(b: Mirror, node: IntegerNode, inputs: Sequence[Real]) -> str:
-    """Write a GroupNormalization."""
-    x, a = inputs[0], node.attributes
+    """Write an InstanceNormalization with groups in the channels' place, and gamma and beta."""
+    x, groups = inputs[0], node.attributes["groups"]
     sizes = [int(d) for d in x.shape[1:]]
-    count = math.prod(sizes) // a["groups"]
+    rows = b.add("Reshape", [x.name, b.integers([0, groups, -1], "rows")])
+    unit = [b.number(np.full(groups, value), role) for value, role in ((1, "one"), (0, "zero"))]
+    epsilon = _epsilon(node, x, math.prod(sizes) // groups)
+    normal = b.add("InstanceNormalization", [rows, *unit], epsilon=epsilon)
+    normal = b.add("Reshape", [normal, b.integers([0, *sizes], "sizes")])
     gamma, beta = (
-        np.broadcast_to(v * node.format.scale, sizes[:1]) for v in _factors(b.tensors(), a["shift"])
+        along(v * node.format.scale, -len(sizes))
+        for v in _factors(b.tensors(), node.attributes["shift"])
     )
-    names = [x.name, b.number(gamma, "gamma"), b.number(beta, "beta")]
-    epsilon = _epsilon(node, x, count)
-    return b.add("GroupNormalization", names, num_groups=a["groups"], epsilon=epsilon)
+    scaled = b.add("Mul", [normal, b.number(gamma, "gamma")])
+    return b.add("Add", [scaled, b.number(beta, "beta")])
 
 
 @emits("rms_norm")

@@ -21,8 +21,9 @@ def pool(b: Mirror, node: IntegerNode, inputs: Sequence[Real]) -> str:
     window: dict[str, Any] = {
         "kernel_shape": list(a["kernel"]),
         "strides": list(a["stride"]),
-        "dilations": list(a["dilation"]),
     }
+    if max(a["dilation"]) > 1:  # ONNX Runtime's fused pools do not know the attribute
+        window["dilations"] = list(a["dilation"])
     (top, bottom), (left, right) = a["pads"]
     pads, value = [top, left, bottom, right], x.name
     if any(p >= k for p, k in zip(pads, 2 * list(a["kernel"]), strict=True)):  # not in a pool
@@ -40,7 +41,9 @@ def pool(b: Mirror, node: IntegerNode, inputs: Sequence[Real]) -> str:
 def _padded(b: Mirror, value: str, pads: Sequence[int], fill: float) -> str:
     top, left, bottom, right = pads
     sizes = b.integers([0, 0, top, left, 0, 0, bottom, right], "pads")
-    return b.add("Pad", [value, sizes, b.number(fill, "fill")])
+    padded = b.add("Pad", [value, sizes, b.number(fill, "fill")])
+    # A Max that changes nothing: ONNX Runtime would fuse the Pad with a pool that refuses it.
+    return b.add("Max", [padded, b.number(LOWEST, "smallest")])
 
 
 @emits("max", "mean")
