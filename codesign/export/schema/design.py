@@ -1,5 +1,7 @@
 """The schema of design.json, made from the classes it describes."""
 
+import inspect
+import re
 from dataclasses import fields
 from typing import Any
 
@@ -11,23 +13,12 @@ from costmodels.systolic import DATAFLOWS
 
 PRECISIONS = ("static", "reconfigurable")
 _TYPES = {str: "string", int: "integer", float: "number"}
-_CHOICES = {"dataflow": list(DATAFLOWS), "precision": list(PRECISIONS)}
-_POSITIVE = ("mac_rows", "mac_cols", "clock_mhz", "vector_lanes")
-_TEXTS = {
-    "board": "the board the design is built on",
-    "clock_mhz": "clock of the whole design in MHz",
-    "mac_rows": "rows of the MAC array, in PEs",
-    "mac_cols": "columns of the MAC array, in PEs",
-    "shift_rows": "rows of the shift array, in PEs; 0 where there is none",
-    "shift_cols": "columns of the shift array, in PEs; 0 where there is none",
-    "dataflow": "output, weight or input stationary",
-    "precision": "PEs for the widest layer, or PEs that pack narrow products",
-    "input_buffer_kb": "each half of the input buffer, in kB of 1024 bytes",
-    "weight_buffer_kb": "each half of the weight buffer, in kB of 1024 bytes",
-    "output_buffer_kb": "each half of the output buffer, in kB of 1024 bytes",
-    "vector_lanes": "lanes of the vector unit",
-    "depthwise_lanes": "lanes of the depthwise engine; 0 where there is none",
+_CHOICES = {
+    "dataflow": list(DATAFLOWS),
+    "precision": list(PRECISIONS),
+    "mac_pe": ["dsp", "lut"],
 }
+_POSITIVE = ("mac_rows", "mac_cols", "clock_mhz", "vector_lanes")
 
 
 def design_schema() -> dict[str, Any]:
@@ -64,14 +55,22 @@ def _layer() -> dict[str, Any]:
 
 
 def _accelerator() -> dict[str, Any]:
+    texts = _texts(Accelerator.__doc__ or "")
     properties: dict[str, Any] = {}
     for item in fields(Accelerator):
         kind = _TYPES[item.type] if isinstance(item.type, type) else "string"
-        schema: dict[str, Any] = {"description": _TEXTS[item.name], "type": kind}
+        schema: dict[str, Any] = {"description": texts[item.name], "type": kind}
         if item.name in _CHOICES:
-            schema = choice(_CHOICES[item.name], _TEXTS[item.name])
+            schema = choice(_CHOICES[item.name], texts[item.name])
         elif kind != "string":
             bound = "exclusiveMinimum" if item.name in _POSITIVE else "minimum"
             schema[bound] = 0
         properties[item.name] = schema
     return closed(properties)
+
+
+def _texts(documentation: str) -> dict[str, str]:
+    """Return what a docstring says of each attribute; units are stated there."""
+    section = inspect.cleandoc(documentation).partition("Attributes:\n")[2]
+    found = re.findall(r"^    (\w+): (.+(?:\n     .+)*)", section, re.M)
+    return {name: " ".join(text.split()) for name, text in found}
