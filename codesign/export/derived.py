@@ -30,6 +30,9 @@ from costmodels.workload import MatrixLayer, VectorOperation, Workload
 Files = dict[str, str | bytes]
 INTEGER_ONNX, QDQ_ONNX, QONNX_ONNX = "model.integer.onnx", "model.qdq.onnx", "model.qonnx.onnx"
 ONNX_FILES = (INTEGER_ONNX, QDQ_ONNX, QONNX_ONNX)
+CONVERTERS = 1
+"""Counts changes of the ONNX converters that change what they write for the same model."""
+PRODUCER = f"{CONVERTERS}, onnx {onnx.__version__}"
 _KINDS: dict[str, type[MatrixLayer] | type[VectorOperation]] = {
     "matrix": MatrixLayer,
     "vector": VectorOperation,
@@ -91,7 +94,8 @@ def json_text(value: Any) -> str:
 
 
 def onnx_bytes(proto: onnx.ModelProto) -> bytes:
-    """Return an ONNX model as it is written; equal models give equal bytes."""
+    """Return an ONNX model as it is written; equal models of one version give equal bytes."""
+    proto.producer_version = PRODUCER
     return bytes(proto.SerializeToString(deterministic=True))
 
 

@@ -6,7 +6,7 @@ import torch
 
 from codesign.bundle.files import read_bytes
 from codesign.errors import UserError
-from codesign.export.derived import INTEGER_ONNX, QDQ_ONNX, QONNX_ONNX, onnx_bytes
+from codesign.export.derived import INTEGER_ONNX, PRODUCER, QDQ_ONNX, QONNX_ONNX, onnx_bytes
 from codesign.export.onnx_float import qdq_onnx, qonnx_onnx
 from codesign.export.onnx_integer import OnnxExecutor, integer_onnx
 from codesign.export.onnx_integer import check as check_form
@@ -64,8 +64,7 @@ def _bytes_fault(name: str, content: bytes, made: onnx.ModelProto) -> str | None
     """
     if content == onnx_bytes(made):
         return None
-    stored = _load(content, name)
-    if stored.producer_version != made.producer_version:
+    if _load(content, name).producer_version != PRODUCER:
         return None
     return f"{name} is another file than its integer model gives"
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import numpy as np
 import torch
 
 from codesign.bundle.files import member
@@ -60,7 +61,7 @@ def torch_executor(opened: Opened) -> str:
     """The torch executor gives the golden codes in every node."""
     kept: dict[str, torch.Tensor] = {}
     TorchExecutor(opened.model).run(torch.from_numpy(opened.input_codes), keep=kept)
-    return _every_node(opened, {name: codes.numpy() for name, codes in kept.items()})
+    return _every_node(opened, {name: codes.numpy().astype(np.int64) for name, codes in kept.items()})
 
 
 @check("numpy")
