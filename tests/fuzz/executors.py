@@ -123,5 +123,5 @@ def first_difference(expected: Mapping[str, Any], got: Mapping[str, Any]) -> str
             )
         for index in np.argwhere(values != other)[:1]:
             at = tuple(int(i) for i in index)
-            return f"node {name} at {at}: expected {values[at]}, got {other[at]}"
+            return f"node {name} at {at}: expected {values[at]:g}, got {other[at]:g}"
     return ""
