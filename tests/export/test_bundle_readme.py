@@ -246,7 +246,7 @@ def test_every_number_lies_where_the_readme_says(kind, weight):
         assert constants["shift"] + extra == shift
         check_arrays(part, model, bias, multiplier)
         check_weights(part, rows["weights"], files, index)
-        check_inputs(part, rows["input codes"], files, index)
+        check_inputs(introduction, part, rows["input codes"], files, index)
     assert (kind == "swin") == bool(model.nodes[1].format.shifts)
 
 
@@ -281,17 +281,42 @@ def check_weights(part, cell, files, index):
         assert [signed(code, entry) for code in codes] == weights
 
 
-def check_inputs(part, cell, files, index):
+def check_inputs(introduction, part, cell, files, index):
+    """Walk from a line's first code that is not padding; what is not walked is the zero point."""
     path = cell.split(":")[0]
+    zero_point = number(r"zero point (-?\d+)\.", introduction)[0]
+    padding = "On the padding" in introduction
+    found = re.search(r"dilation \[\d+, (\d+)\]", introduction)
+    step = int(found.group(1)) if found else 1
     shown = 0
     for row in table_of(part):
+        codes = whole_numbers(row["codes"])
         if row["line:lane"] == "-":
+            assert padding and codes == [zero_point] * len(codes)
             continue
         line, lane = map(int, row["line:lane"].split(":"))
-        code = signed(element(files, index, path, line, lane), index[path])
-        assert code in whole_numbers(row["codes"])
+        fits = []
+        for start in range(len(codes) if padding else 1):
+            for stop in range(start + 1, len(codes) + 1) if padding else [len(codes)]:
+                outside = codes[:start] + codes[stop:]
+                walked = walk(files, index[path], line, lane, step, stop - start)
+                fits.append(outside == [zero_point] * len(outside) and walked == codes[start:stop])
+        assert any(fits)
         shown += 1
     assert shown
+
+
+def walk(files, entry, line, lane, step, count):
+    """Return codes from a place on, `step` lanes apart, going on in the next line."""
+    text, width = files[entry["path"]].splitlines(), entry["lanes"]
+    codes = []
+    for i in range(count):
+        further, at = divmod(lane + i * step, width)
+        if line - 1 + further >= len(text):
+            return None
+        raw = element(files, {entry["path"]: entry}, entry["path"], line + further, at)
+        codes.append(signed(raw, entry))
+    return codes
 
 
 @pytest.mark.parametrize(("kind", "weight"), CASES)

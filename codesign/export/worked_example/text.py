@@ -39,13 +39,20 @@ def worked_example(
     if layer is None:
         return "The network has no layer with weights to show."
     places = Places(layer, memories, golden_memories)
-    parts = [_introduction(layer)]
+    parts = [_introduction(layer) + (_LOCATED if layer.source.name in places.golden else "")]
     for number, index in enumerate(choose(layer), 1):
         parts.append(f"### Example {number}: {_where(layer, index)}")
         parts.append(_example(layer, index, places))
         stage = following(model, layer, index, golden.codes, places)
         parts += [stage] if stage else []
     return "\n\n".join(parts)
+
+
+_LOCATED = (
+    " `line:lane` is where the line's first code that is not padding stands in the input's memory"
+    " file, the file's first line being 1. The next codes follow lane by lane, then line by line,"
+    " the dilation apart."
+)
 
 
 def _introduction(layer: FirstLayer) -> str:
