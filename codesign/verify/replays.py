@@ -61,7 +61,8 @@ def torch_executor(opened: Opened) -> str:
     """The torch executor gives the golden codes in every node."""
     kept: dict[str, torch.Tensor] = {}
     TorchExecutor(opened.model).run(torch.from_numpy(opened.input_codes), keep=kept)
-    return _every_node(opened, {name: codes.numpy().astype(np.int64) for name, codes in kept.items()})
+    codes = {name: value.numpy().astype(np.int64) for name, value in kept.items()}
+    return _every_node(opened, codes)
 
 
 @check("numpy")

@@ -1,6 +1,7 @@
 """The command on a real, tiny study: a one-block vision transformer on random images."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -8,11 +9,14 @@ import pytest
 from rich.console import Console
 
 from codesign.cli import exit_code
+from codesign.evaluate.__main__ import main as evaluate
 from codesign.export.__main__ import main
 from codesign.export.checks import MANIFEST, manifest
 from codesign.search.read import read_study
 from codesign.search.run import run_search
 from codesign.settings import load_settings
+from codesign.verify.__main__ import main as verify
+from codesign.verify.registry import CHECKS
 
 SETTINGS = """
 executor: serial
@@ -59,6 +63,13 @@ def test_knee_is_exported_into_the_study(study, capsys):
     assert f"bundle: {bundle}" in said
     assert "verified: 0 differing integers over" in said
     assert f"({correct} of 128) = trial's" in said
+    checks = [name for name in CHECKS if name != "manifest"]
+    assert said.endswith(f"checks passed: {', '.join(checks)}\n")
+    for name in checks:
+        assert re.search(rf"^  ok      {re.escape(name)} ", said, re.M)
+    assert exit_code(verify, [str(bundle)]) == 0
+    assert exit_code(evaluate, [f"bundle={bundle}"]) == 0
+    assert capsys.readouterr().out.endswith(f"{correct} of 128 on validation: equal\n")
     cost = json.loads((bundle / "cost.json").read_text())
     assert cost["trial_metrics"]["accuracy"] == trial.metrics["accuracy"]
     for name, value in cost["metrics"].items():
@@ -86,6 +97,7 @@ def test_best_of_an_objective(study, tmp_path, capsys):
         ("trial=99", "trial 99 does not exist; front: "),
         ("trial=best:speed", "give knee, a number, or one of best:accuracy"),
         ("golden=0", "golden=0: a bundle needs at least 1"),
+        ("golden=129", "golden=129: there are only 128 validation images"),
         ("golden=many", "golden on the command line must be an integer"),
         ("trail=1", "unknown key 'trail' on the command line. Did you mean trial?"),
     ],
@@ -96,6 +108,14 @@ def test_wrong_words_are_one_line_and_code_2(study, tmp_path, capsys, arguments,
     assert message in said
     assert said.count("\n") == 1
     assert not (tmp_path / "x").exists()
+
+
+def test_help_lists_every_key(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    said = capsys.readouterr().out
+    for key in ("run=", "trial=knee", "out=", "golden=8"):
+        assert f"\n  {key}" in said
 
 
 def test_no_study_is_one_line_and_code_2(tmp_path, capsys):
