@@ -1,0 +1,1 @@
+"""Measuring devices with PyTorch; imported by the measuring commands alone."""

@@ -1,0 +1,131 @@
+"""The device at hand: what it is called, and the time that work on it takes."""
+
+import datetime
+import math
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from costmodels.errors import CostModelError
+
+_WARM_UP = 3
+_SHORTEST_SECONDS = 0.004
+
+# Parts of the names that CUDA gives, most specific first, and the files in `gpus/`.
+_KNOWN = {
+    "4090": "rtx4090",
+    "A100": "a100",
+    "H100": "h100",
+    "H200": "h200",
+    "A10": "a10",
+    "T4": "t4",
+    "Orin": "orin",
+}
+
+
+def find_device(name: str) -> torch.device:
+    """Return the device called "cuda" or "cpu".
+
+    Raises:
+        CostModelError: The name is another, or there is no CUDA device.
+    """
+    if name not in ("cuda", "cpu"):
+        raise CostModelError(f"device must be cuda or cpu, not '{name}'")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise CostModelError("device=cuda: PyTorch finds no CUDA device here; use device=cpu")
+    return torch.device(name)
+
+
+def known_gpu(device: torch.device) -> str | None:
+    """Return the name of the device's file in `gpus/`, or None where there is none."""
+    if device.type != "cuda":
+        return None
+    words = torch.cuda.get_device_name(device).replace("-", " ")
+    return next(
+        (file for part, file in _KNOWN.items() if part in words.split() or part == words), None
+    )
+
+
+def describe_device(device: torch.device) -> dict[str, Any]:
+    """Return the device's name, the date and the versions, for a record of measurements."""
+    described = {
+        "type": device.type,
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "threads": torch.get_num_threads(),
+    }
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        return described | {
+            "name": properties.name,
+            "multiprocessors": properties.multi_processor_count,
+            "cuda": torch.version.cuda,
+        }
+    return described | {"name": _processor(), "multiprocessors": torch.get_num_threads()}
+
+
+def time_ms(
+    work: Callable[[], object], device: torch.device, *, repeats: int = 5, graph: bool = False
+) -> float:
+    """Return the median milliseconds of a call, in a stream of calls as long as 4 ms.
+
+    Args:
+        work: What to time; it leaves its result on the device.
+        device: Where it runs.
+        repeats: Streams timed.
+        graph: Whether to replay a CUDA graph of one call, which leaves out what the host takes.
+
+    Raises:
+        CostModelError: The clock gave no positive time.
+    """
+    for _ in range(_WARM_UP):
+        work()
+    called = _captured(work) if graph and device.type == "cuda" else work
+    calls = 1
+    while (taken := _stream_seconds(called, calls, device)) < _SHORTEST_SECONDS and calls < 4096:
+        calls = min(4096, max(2 * calls, math.ceil(calls * _SHORTEST_SECONDS / max(taken, 1e-6))))
+    found = statistics.median(_stream_seconds(called, calls, device) for _ in range(repeats))
+    if not math.isfinite(found) or found <= 0:
+        raise CostModelError(f"the clock gave {found} seconds for a kernel: measure again")
+    return 1e3 * found / calls
+
+
+def _stream_seconds(work: Callable[[], object], calls: int, device: torch.device) -> float:
+    _synchronise(device)
+    start = time.perf_counter()
+    for _ in range(calls):
+        work()
+    _synchronise(device)
+    return time.perf_counter() - start
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _captured(work: Callable[[], object]) -> Callable[[], object]:
+    """Return the replay of a CUDA graph of one call."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        work()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        work()
+    return graph.replay
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as lines:
+            names = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,75 @@
+"""INT8 linear layers and MLPs: codes in, codes from layer to layer, fixed scales.
+
+Weights have a scale for each output channel, activations one for each tensor. In an MLP the codes
+go from the first layer to the second: a ReLU is a clamp of the first one's output stage, any other
+activation a kernel of its own on codes, as in FasterTransformer.
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from costmodels.measuring.int8_kernels import Kernels, codes_of
+
+_LARGEST = 127
+
+
+class Int8Linear(nn.Module):
+    """A linear layer on INT8 codes; `input_scale` is the step of the codes entering."""
+
+    weight: torch.Tensor
+    scale: torch.Tensor
+    bias: torch.Tensor
+
+    def __init__(self, layer: nn.Linear, largest: float, kernels: Kernels) -> None:
+        super().__init__()
+        self.kernels = kernels
+        self.input_scale = max(largest, 1e-8) / _LARGEST
+        weight = layer.weight.detach().float()
+        steps = weight.abs().amax(dim=1).clamp_min(1e-8) / _LARGEST
+        bias = layer.bias.detach().float() if layer.bias is not None else torch.zeros_like(steps)
+        self.register_buffer("weight", codes_of(weight / steps[:, None], 1.0).contiguous())
+        self.register_buffer("scale", steps * self.input_scale)
+        self.register_buffer("bias", bias)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the layer's values; input of shape (..., in_features)."""
+        rows = values.reshape(-1, values.shape[-1])
+        codes = self.kernels.quantize(rows, self.input_scale)
+        result = self.oncodes_of(codes, dtype=values.dtype)
+        return result.reshape(*values.shape[:-1], -1)
+
+    def oncodes_of(self, codes: torch.Tensor, **stage: Any) -> torch.Tensor:
+        """Return the product of codes of shape (rows, in_features), its output stage as given."""
+        return self.kernels.linear(codes, self.weight, self.scale, self.bias, **stage)
+
+
+class Int8Mlp(nn.Module):
+    """Linear, activation, linear on codes throughout."""
+
+    table: torch.Tensor
+
+    def __init__(
+        self, first: Int8Linear, activation: nn.Module, second: Int8Linear, largest: float
+    ) -> None:
+        super().__init__()
+        self.first, self.second = first, second
+        self.relu = isinstance(activation, nn.ReLU)
+        self.middle_scale = max(largest, 1e-8) / _LARGEST
+        values = torch.arange(-128, 128, dtype=torch.float32) * self.middle_scale
+        self.register_buffer("table", codes_of(activation(values), 1 / second.input_scale))
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the MLP's values; input of shape (..., in_features)."""
+        kernels = self.first.kernels
+        rows = values.reshape(-1, values.shape[-1])
+        codes = kernels.quantize(rows, self.first.input_scale)
+        if self.relu:
+            step = self.second.input_scale
+            middle = self.first.oncodes_of(codes, relu=True, output_scale=step)
+        else:
+            middle = self.first.oncodes_of(codes, output_scale=self.middle_scale)
+            middle = kernels.look_up(middle, self.table)
+        result = self.second.oncodes_of(middle, dtype=values.dtype)
+        return result.reshape(*values.shape[:-1], -1)

@@ -1,0 +1,122 @@
+"""timm models with INT8 linear layers and other activations, to time them.
+
+Scales come from the largest magnitudes on calibration images. Convolutions and attention's products
+stay in floating point.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from costmodels.errors import CostModelError
+from costmodels.measuring.int8_kernels import Kernels
+from costmodels.measuring.int8_layers import Int8Linear, Int8Mlp
+
+_MULTIPLE = 8  # torch._int_mm on CUDA: of depth and columns
+
+
+def replace_activations(model: nn.Module, function: str) -> int:
+    """Make every activation module of a model "gelu" or "relu" in place; return how many.
+
+    Raises:
+        CostModelError: The function is another, or the model has no activation modules.
+    """
+    kinds = {"gelu": nn.GELU, "relu": nn.ReLU}
+    if function not in kinds:
+        raise CostModelError(f"activations must be gelu or relu, not '{function}'")
+    found = 0
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if _is_activation(child):
+                setattr(parent, name, kinds[function]())
+                found += 1
+    if not found:
+        raise CostModelError("the model has no activation modules to replace")
+    return found
+
+
+def quantize_linears(model: nn.Module, images: torch.Tensor, kernels: Kernels) -> int:
+    """Replace linear layers and MLPs by INT8 ones in place; return how many layers.
+
+    Layers whose sizes are no multiples of 8, which torch._int_mm needs on CUDA, stay.
+
+    Args:
+        model: A model in evaluation mode.
+        images: Calibration images on the model's device.
+        kernels: The kernels to compute with.
+
+    Raises:
+        CostModelError: No linear layer can be replaced, or an activation is not finite.
+    """
+    largest = _largest_inputs(model, images)
+    count = 0
+    for path, parent, name, child in list(_children(model)):
+        if _is_mlp(child) and f"{path}.fc1" in largest and f"{path}.fc2" in largest:
+            setattr(parent, name, _mlp(child, path, largest, kernels))
+            count += 2
+    for path, parent, name, child in list(_children(model)):
+        if isinstance(child, nn.Linear) and path in largest:
+            setattr(parent, name, Int8Linear(child, largest[path], kernels))
+            count += 1
+    if not count:
+        raise CostModelError("the model has no linear layer that runs in INT8")
+    return count
+
+
+def _mlp(child: Any, path: str, largest: dict[str, float], kernels: Kernels) -> Int8Mlp:
+    first = Int8Linear(child.fc1, largest[f"{path}.fc1"], kernels)
+    second = Int8Linear(child.fc2, largest[f"{path}.fc2"], kernels)
+    on_cpu = child.act.cpu() if hasattr(child.act, "cpu") else child.act
+    found = Int8Mlp(first, on_cpu, second, largest[f"{path}.act"])
+    return found.to(child.fc1.weight.device)
+
+
+def _largest_inputs(model: nn.Module, images: torch.Tensor) -> dict[str, float]:
+    """Return the largest magnitude entering each linear layer and each MLP's activation."""
+    largest: dict[str, float] = {}
+    hooks = []
+    for path, module in model.named_modules():
+        fits = isinstance(module, nn.Linear) and not (
+            module.in_features % _MULTIPLE or module.out_features % _MULTIPLE
+        )
+        if fits or _is_activation(module):
+            hooks.append(module.register_forward_pre_hook(_Watch(path, largest)))
+    with torch.no_grad():
+        model(images)
+    for hook in hooks:
+        hook.remove()
+    wrong = [path for path, value in largest.items() if not value < float("inf")]
+    if wrong:
+        raise CostModelError(f"the input of '{wrong[0]}' is not finite: check the weights")
+    return largest
+
+
+class _Watch:
+    def __init__(self, path: str, largest: dict[str, float]) -> None:
+        self.path, self.largest = path, largest
+
+    def __call__(self, module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        found = float(inputs[0].abs().amax())
+        before = self.largest.get(self.path, 0.0)
+        self.largest[self.path] = found if found != found else max(found, before)
+
+
+def _children(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, nn.Module]]:
+    for prefix, parent in model.named_modules():
+        for name, child in parent.named_children():
+            yield (f"{prefix}.{name}" if prefix else name), parent, name, child
+
+
+def _is_mlp(module: nn.Module) -> bool:
+    kinds = (("fc1", nn.Linear), ("fc2", nn.Linear), ("act", nn.Module))
+    present = all(isinstance(getattr(module, name, None), kind) for name, kind in kinds)
+    norm = getattr(module, "norm", None)
+    return present and (norm is None or isinstance(norm, nn.Identity))
+
+
+def _is_activation(module: nn.Module) -> bool:
+    known = (nn.GELU, nn.ReLU, nn.SiLU, nn.ReLU6, nn.Hardswish)
+    name = type(module).__name__  # timm's own classes of these functions
+    return isinstance(module, known) or name in ("GELU", "GELUTanh", "QuickGELU", "Swish")

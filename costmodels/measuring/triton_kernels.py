@@ -1,0 +1,147 @@
+"""INT8 kernels with fused output stages, in Triton: product, quantiser, table of a function."""
+
+from functools import partial
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+
+_BLOCKS = ((128, 128, 64, 8), (128, 64, 64, 4), (64, 64, 64, 4), (64, 128, 128, 4))
+"""Rows, columns and depth of a tile, warps: the candidates timed for each shape."""
+
+_SLICE = 1024
+
+
+@triton.jit
+def _product(
+    left: tl.tensor,
+    right: tl.tensor,
+    scale: tl.tensor,
+    bias: tl.tensor,
+    result: tl.tensor,
+    rows: tl.tensor,
+    cols: tl.tensor,
+    depth: tl.tensor,
+    inverse: tl.tensor,
+    relu: tl.constexpr,
+    codes: tl.constexpr,
+    tile_rows: tl.constexpr,
+    tile_cols: tl.constexpr,
+    tile_depth: tl.constexpr,
+) -> None:
+    row = tl.program_id(0) * tile_rows + tl.arange(0, tile_rows)
+    col = tl.program_id(1) * tile_cols + tl.arange(0, tile_cols)
+    total = tl.zeros((tile_rows, tile_cols), dtype=tl.int32)
+    for start in range(0, depth, tile_depth):
+        k = start + tl.arange(0, tile_depth)
+        inside = (row[:, None] < rows) & (k[None, :] < depth)
+        a = tl.load(left + row[:, None] * depth + k[None, :], mask=inside, other=0)
+        inside = (col[None, :] < cols) & (k[:, None] < depth)
+        b = tl.load(right + col[None, :] * depth + k[:, None], mask=inside, other=0)
+        total += tl.dot(a, b, out_dtype=tl.int32)
+    factor = tl.load(scale + col, mask=col < cols, other=0.0)
+    offset = tl.load(bias + col, mask=col < cols, other=0.0)
+    value = total.to(tl.float32) * factor[None, :] + offset[None, :]
+    if relu:
+        value = tl.maximum(value, 0.0)
+    inside = (row[:, None] < rows) & (col[None, :] < cols)
+    place = result + row[:, None] * cols + col[None, :]
+    if codes:
+        value = tl.floor(value * inverse + 0.5)
+        value = tl.minimum(tl.maximum(value, -128.0), 127.0)
+    tl.store(place, value.to(result.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def _quantize(
+    values: tl.tensor, codes: tl.tensor, inverse: tl.tensor, count: tl.tensor, size: tl.constexpr
+) -> None:
+    place = tl.program_id(0) * size + tl.arange(0, size)
+    value = tl.load(values + place, mask=place < count, other=0.0).to(tl.float32)
+    value = tl.floor(value * inverse + 0.5)
+    value = tl.minimum(tl.maximum(value, -128.0), 127.0)
+    tl.store(codes + place, value.to(tl.int8), mask=place < count)
+
+
+@triton.jit
+def _look_up(
+    codes: tl.tensor, table: tl.tensor, result: tl.tensor, count: tl.tensor, size: tl.constexpr
+) -> None:
+    place = tl.program_id(0) * size + tl.arange(0, size)
+    code = tl.load(codes + place, mask=place < count, other=0).to(tl.int32)
+    tl.store(result + place, tl.load(table + code + 128), mask=place < count)
+
+
+class TritonKernels:
+    """INT8 kernels whose products rescale, clamp and requantise in their output stage."""
+
+    name = "triton"
+
+    def __init__(self) -> None:
+        self._best: dict[tuple[int, int, int, bool, bool], tuple[int, int, int, int]] = {}
+
+    def quantize(self, values: torch.Tensor, scale: float) -> torch.Tensor:
+        """Return the INT8 codes of `values`, rounded half up."""
+        values = values.contiguous()
+        codes = torch.empty_like(values, dtype=torch.int8)
+        count = values.numel()
+        _quantize[(triton.cdiv(count, _SLICE),)](values, codes, 1 / scale, count, _SLICE)
+        return codes
+
+    def look_up(self, codes: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+        """Return `table[code + 128]` for each code."""
+        result = torch.empty_like(codes)
+        count = codes.numel()
+        _look_up[(triton.cdiv(count, _SLICE),)](codes, table, result, count, _SLICE)
+        return result
+
+    def linear(
+        self,
+        codes: torch.Tensor,
+        weight: torch.Tensor,
+        scale: torch.Tensor,
+        bias: torch.Tensor,
+        *,
+        relu: bool = False,
+        output_scale: float | None = None,
+        dtype: torch.dtype = torch.float16,
+    ) -> torch.Tensor:
+        """Return codes @ weight.T, rescaled: values of `dtype`, or codes at `output_scale`.
+
+        Args:
+            codes: INT8, of shape (rows, depth), contiguous.
+            weight: INT8, of shape (columns, depth), contiguous.
+            scale: Float32 factor of each column's sums.
+            bias: Float32, added after it.
+            relu: Whether to clamp at zero.
+            output_scale: Step of the codes returned; None returns values.
+            dtype: Type of the values.
+        """
+        (m, k), n = codes.shape, weight.shape[0]
+        kind = dtype if output_scale is None else torch.int8
+        result = torch.empty((m, n), dtype=kind, device=codes.device)
+        inverse = 1.0 if output_scale is None else 1 / output_scale
+
+        def launch(blocks: tuple[int, int, int, int]) -> None:
+            rows, cols, depth, warps = blocks
+            grid = (triton.cdiv(m, rows), triton.cdiv(n, cols))
+            arguments: tuple[Any, ...] = (codes, weight, scale, bias, result, m, n, k, inverse)
+            fused = (relu, output_scale is not None)
+            _product[grid](*arguments, *fused, rows, cols, depth, num_warps=warps)
+
+        launch(self._blocks((m, n, k, relu, output_scale is not None), launch, codes.device))
+        return result
+
+    def _blocks(
+        self, key: tuple[int, int, int, bool, bool], launch: Any, device: torch.device
+    ) -> tuple[int, int, int, int]:
+        """Return the fastest tile of a shape; timed once, on a GPU alone."""
+        from costmodels.measuring.device import time_ms
+
+        if device.type != "cuda":
+            return _BLOCKS[2]
+        if key not in self._best:
+            times = {blocks: time_ms(partial(launch, blocks), device) for blocks in _BLOCKS}
+            self._best[key] = min(times, key=lambda blocks: times[blocks])
+        return self._best[key]
