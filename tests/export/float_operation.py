@@ -60,10 +60,14 @@ def integer_result(model, node, given):
 
 
 def float_result(model, node, given, kind):
-    """The real results of one node in the float file of a kind, "qdq" or "qonnx"."""
+    """The real results of one node in the float file of a kind, "qdq" or "qonnx".
+
+    The batch is the longest of the codes given, whether the node reads them or not.
+    """
     builder = Mirror(model, QDQ() if kind == "qdq" else QONNX())
     formats = {n.name: n for n in model.nodes}
     feeds = {}
+    batch = max(len(codes) for codes in given.values())
     for i, name in enumerate(dict.fromkeys(node.inputs)):
         fmt = formats[name].format
         feeds[f"in{i}"] = (whole(given[name], fmt) * fmt.scale).astype(np.float32)
@@ -71,9 +75,8 @@ def float_result(model, node, given, kind):
         real = builder.quantiser.moved(builder, f"in{i}", formats[name], f"real{i}")
         builder.reals[name] = Real(real, fmt, formats[name].shape)
     if node.op == "expand":
-        feeds["images"] = np.zeros((max(len(v) for v in given.values()), 1), np.float32)
+        feeds["images"] = np.zeros((batch, 1), np.float32)
     builder.convert(node, "out")
-    batch = max((len(codes) for codes in given.values()), default=1)
     shape = [int(d[:-2]) * batch if isinstance(d, str) else d for d in node.shape]
     proto = _proto(builder, builder.reals[node.name].name, feeds, shape)
     if kind == "qdq":
