@@ -156,7 +156,7 @@ def _execute(proto: onnx.ModelProto, images: Images, *, clean: bool) -> Images:
     from qonnx.util.cleanup import cleanup_model
 
     with readable_nodes(proto.ir_version):
-        wrapper = ModelWrapper(proto)
+        wrapper = ModelWrapper(proto, fix_missing_initializer_valueinfo=False)
         wrapper = cleanup_model(wrapper) if clean else wrapper
         source, result = (ends[0].name for ends in (wrapper.graph.input, wrapper.graph.output))
         return np.asarray(execute_onnx(wrapper, {source: images})[result])
@@ -178,6 +178,9 @@ def _with_shapes(proto: onnx.ModelProto, images: int) -> onnx.ModelProto:
             node.CopyFrom(kept)
     inferred = onnx.shape_inference.infer_shapes(plain, strict_mode=True, data_prop=True)
     copy.graph.value_info.extend(inferred.graph.value_info)
+    for tensor in copy.graph.initializer:
+        info = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        copy.graph.value_info.append(info)
     return copy
 
 
