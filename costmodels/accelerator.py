@@ -10,7 +10,7 @@ class Accelerator:
     Attributes:
         board: Name of the board, a file in `costmodels/boards/`.
         clock_mhz: Clock of the whole design in MHz.
-        mac_rows: Rows of the MAC array (PEs on DSPs).
+        mac_rows: Rows of the MAC array (PEs that multiply).
         mac_cols: Columns of the MAC array.
         shift_rows: Rows of the shift array (PEs in LUTs, for log2 layers); 0 with `shift_cols` 0
             means there is none and log2 layers run on the MAC array.
@@ -23,6 +23,8 @@ class Accelerator:
         output_buffer_kb: Output buffer in kB, each of its two halves.
         vector_lanes: Lanes of the vector unit.
         depthwise_lanes: Lanes of the depthwise engine; 0 sends depthwise layers to the array.
+        mac_pe: What multiplies in the MAC array and the depthwise lanes: "dsp", or "lut" to leave
+            the DSPs alone; then nothing packs.
     """
 
     board: str = "zcu104"
@@ -38,3 +40,4 @@ class Accelerator:
     output_buffer_kb: int = 64
     vector_lanes: int = 16
     depthwise_lanes: int = 16
+    mac_pe: str = "dsp"

@@ -1,15 +1,18 @@
 """Boards and GPUs: what a device offers, read from YAML with a source for every figure."""
 
 import difflib
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from costmodels.errors import CostModelError
+from costmodels.packing import PORTS
 
 _ROOT = Path(__file__).parent
+_MAY_BE_ZERO = ("uram", "memory_controllers")
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,7 @@ class Board:
     Attributes:
         name: Name of its file in `boards/`.
         part: The device.
-        dsp_type: "DSP48E1" or "DSP48E2".
+        dsp_type: "DSP48E1", "DSP48E2" or "DSP58".
         dsp: DSP slices.
         lut: Six-input LUTs.
         ff: Flip-flops.
@@ -27,6 +30,8 @@ class Board:
         uram: 288-kbit UltraRAMs.
         bandwidth_gb_s: Peak off-chip bandwidth in 1e9 bytes per second.
         bandwidth_efficiency: Share of the peak that a design sustains.
+        memory_controllers: Controllers of the off-chip memory that take fabric; 0 where it is hard.
+        controller_lut: LUTs of each; likewise flip-flops, 18-kbit block RAMs and DSPs.
         lut_ceiling: Share of the LUTs a design can use and still close timing; likewise the rest.
         sources: Source of each figure.
     """
@@ -41,6 +46,11 @@ class Board:
     uram: int
     bandwidth_gb_s: float
     bandwidth_efficiency: float
+    memory_controllers: int
+    controller_lut: int
+    controller_ff: int
+    controller_bram18: int
+    controller_dsp: int
     lut_ceiling: float
     ff_ceiling: float
     dsp_ceiling: float
@@ -103,6 +113,7 @@ def load_board(name: str) -> Board:
         CostModelError: There is no such board; the message lists those there are.
     """
     values, sources = _read("boards", "board", name)
+    _check_board(f"boards/{name}.yaml", values)
     return Board(name=name, sources=sources, **values)
 
 
@@ -115,6 +126,29 @@ def load_gpu(name: str) -> Gpu:
     """
     values, sources = _read("gpus", "GPU", name)
     return Gpu(name=name, sources=sources, **values)
+
+
+def _check_board(where: str, values: Mapping[str, Any]) -> None:
+    """Check that every figure is there and can be one.
+
+    Raises:
+        CostModelError: A figure is missing, unknown or out of range, or the DSP type is unknown.
+    """
+    wanted = {item.name for item in fields(Board)} - {"name", "sources"}
+    for name in sorted(wanted ^ set(values)):
+        what = "is missing" if name in wanted else "is not a figure of a board"
+        raise CostModelError(f"{where}: {name} {what}")
+    if values["dsp_type"] not in PORTS:
+        raise CostModelError(
+            f"{where}: unknown dsp_type '{values['dsp_type']}'. Known: {', '.join(PORTS)}."
+        )
+    for name in sorted(wanted - {"part", "dsp_type"}):
+        value, share = values[name], name.endswith(("_ceiling", "_efficiency"))
+        zero = name in _MAY_BE_ZERO or name.startswith("controller_")
+        sound = isinstance(value, int | float) and math.isfinite(value) and value >= 0
+        if not sound or (value == 0 and not zero) or (share and value > 1):
+            kind = "above 0 and at most 1" if share else "a finite positive number"
+            raise CostModelError(f"{where}: {name} must be {kind}, not {value!r}")
 
 
 def _names(folder: str) -> list[str]:

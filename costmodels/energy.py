@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from costmodels.cost import LayerCost
 from costmodels.engines import Placement, lane_widths
 from costmodels.fabric import log2_product_bits
-from costmodels.operands import shift_code_bits
+from costmodels.operands import operand_bits, shift_code_bits
 from costmodels.vector_unit import function_of
 from costmodels.workload import VectorOperation
 
@@ -47,9 +47,12 @@ def mac_pj(placement: Placement) -> float:
     """Return the picojoules of one multiply-accumulate.
 
     A DSP's energy is shared by the products packed into it; a shift-add costs in proportion to the
-    width of its product, set against the 16 bits of an 8 x 8 product, and there is one a term.
+    width of its product, set against the 16 bits of an 8 x 8 product, and there is one a term. A
+    multiplier in LUTs costs in proportion to its partial products, 64 of an 8 x 8 product.
     """
     layer = placement.layer
+    if placement.in_luts:
+        return DSP_PJ * operand_bits(layer) * layer.activation_bits / 64
     if placement.packed.products == 0:
         product = log2_product_bits(shift_code_bits(layer), layer.activation_bits)
         return placement.passes * DSP_PJ * product / 16

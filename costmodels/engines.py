@@ -42,6 +42,7 @@ class Placement:
         packed: Products of one DSP in this layer's mode.
         accumulator_bits: Width that holds any sum of the layer.
         parts: Where the layer is split, each array's part as a layer of its own.
+        in_luts: Its multipliers are LUTs, not DSPs.
     """
 
     layer: MatrixLayer
@@ -51,6 +52,7 @@ class Placement:
     packed: Packing
     accumulator_bits: int
     parts: "tuple[Placement, ...]" = ()
+    in_luts: bool = False
 
     @property
     def passes(self) -> int:
@@ -241,7 +243,8 @@ def _build(
     if shifting:
         return Build(weight_bits, activation_bits, sums, Packing(0, 0), ())
     if engine == "depthwise":  # its lanes share no operand, so nothing packs
-        packing(weight_bits, activation_bits, dsp_type=dsp_type, limit=1)
+        if accelerator.mac_pe == "dsp":
+            packing(weight_bits, activation_bits, dsp_type=dsp_type, limit=1)
         return Build(weight_bits, activation_bits, sums, Packing(1, 1), (Packing(1, 1),))
     widest = _pack(weight_bits, activation_bits, accelerator, dsp_type)
     modes = {widest}
@@ -255,6 +258,8 @@ def _build(
 
 
 def _pack(weight_bits: int, activation_bits: int, accelerator: Accelerator, kind: str) -> Packing:
+    if accelerator.mac_pe == "lut":
+        return Packing(1, 1)
     return packing(weight_bits, activation_bits, dataflow=accelerator.dataflow, dsp_type=kind)
 
 
@@ -262,15 +267,17 @@ def _placement(
     layer: MatrixLayer, engine: str, build: Build, accelerator: Accelerator, dsp_type: str
 ) -> Placement:
     sums = accumulator_bits(layer)
+    in_luts = accelerator.mac_pe == "lut" and build.packed.products > 0
     if engine == "depthwise":
-        return Placement(layer, engine, accelerator.depthwise_lanes, 1, Packing(1, 1), sums)
+        lanes = accelerator.depthwise_lanes
+        return Placement(layer, engine, lanes, 1, Packing(1, 1), sums, in_luts=in_luts)
     if engine == "shift_array":
         rows, cols = accelerator.shift_rows, accelerator.shift_cols
         return Placement(layer, engine, rows, cols, Packing(0, 0), sums)
     rows, cols, packed = accelerator.mac_rows, accelerator.mac_cols, build.packed
     if accelerator.precision == "reconfigurable":
         packed = _pack(operand_bits(layer), layer.activation_bits, accelerator, dsp_type)
-    return Placement(layer, engine, rows, cols, packed, sums)
+    return Placement(layer, engine, rows, cols, packed, sums, in_luts=in_luts)
 
 
 def _widen(placed: list[Placement], built: int, accelerator: Accelerator) -> list[Placement]:

@@ -26,6 +26,7 @@ def estimate(
     accelerator: Accelerator,
     *,
     cycles: str = "analytical",
+    fabric: str = "yosys",
     gpus: Sequence[str] = (),
     gpu_profile: str = gpu.DEFAULT,
     gpu_precision: str = "int8",
@@ -40,6 +41,8 @@ def estimate(
         accelerator: The FPGA design.
         cycles: "analytical" takes the arrays' cycles from the closed forms, "scalesim" from
             SCALE-Sim 3.0.0, whose sum is then also reported as "scalesim.cycles".
+        fabric: What prices multipliers in LUTs: "yosys", as synthesised, or "finn", FINN-R's
+            formula, made for Vivado.
         gpus: Names of the GPUs to price (files in `gpus/`), at batch 1.
         gpu_profile: Runtime on the GPUs: a file in `gpu/profiles/`, or the path of one.
         gpu_precision: Kernels on the GPUs, "int8", "int4" (packed weights) or "fp16".
@@ -58,13 +61,13 @@ def estimate(
     board = load_board(accelerator.board)
     folder = Path(cache_dir) if cache_dir is not None else None
     model = analytical_cycles if cycles == "analytical" else partial(_simulated, cache_dir=folder)
-    priced = fpga.price(workload, accelerator, board, model)
+    priced = fpga.price(workload, accelerator, board, model, fabric)
     metrics = fpga.metrics(priced, accelerator, board) | _model_metrics(workload)
     if cycles == "scalesim":
         metrics |= _scalesim_metrics(priced, accelerator)
     metrics |= _gpu_metrics(workload, gpus, gpu_profile, gpu_precision)
     backing = {"gpu": gpu.load_profile(gpu_profile).backing} if gpus else {}
-    return Cost(metrics, priced.layers, provenance(cycles) | backing)
+    return Cost(metrics, priced.layers, provenance(cycles, fabric) | backing)
 
 
 def _simulated(

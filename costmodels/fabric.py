@@ -1,11 +1,9 @@
-"""LUTs, flip-flops and DSPs of the arrays, the depthwise engine and the control."""
+"""Widths of the operands of shift PEs, and the fabric besides PEs: control, reconfiguration."""
 
 from functools import cache
 
 import numpy as np
 
-from costmodels.errors import CostModelError
-from costmodels.packing import Packing
 from costmodels.tables import read_table
 from costmodels.vector_unit import Fabric
 
@@ -13,46 +11,9 @@ from costmodels.vector_unit import Fabric
 _PORT_MUX_LUT = 45
 
 
-def dsp_pe_group(
-    weight_bits: int, activation_bits: int, accumulator_bits: int, packed: Packing
-) -> Fabric:
-    """Return the fabric of one DSP and the PEs it serves.
-
-    Alone, a product accumulates inside the DSP and only the operand registers remain (Yosys 0.70,
-    xc7: 8 x 8 takes 16 FF, 4 x 8 takes 12). Packed, each product is separated, corrected by the
-    borrow and accumulated in the fabric: 44 LUT and 98 FF for two INT8 products with 20-bit
-    accumulators (Yosys 0.70); the formula extends that one point to other widths.
-    """
-    operands = packed.weights * weight_bits + packed.activations * activation_bits
-    if packed.products == 1:
-        return Fabric(0, operands, 1)
-    lut = packed.products * (accumulator_bits + 2)
-    product_bits = weight_bits + activation_bits + 1
-    return Fabric(lut, operands + packed.products * (product_bits + accumulator_bits), 1)
-
-
 def reconfiguration_lut(modes: int) -> int:
     """Return the LUTs a DSP takes to switch among packings: a multiplexer level for each."""
     return _PORT_MUX_LUT * max(0, modes - 1)
-
-
-def log2_pe(weight_bits: int, activation_bits: int, accumulator_bits: int) -> Fabric:
-    """Return one PE that multiplies by zero or a power of two: a shifter and an accumulator.
-
-    Synthesis results (`reference/log2_pe.csv`) where there are any, else the line through them;
-    wider or narrower accumulators cost one LUT and one FF a bit.
-
-    Raises:
-        CostModelError: The code is below 2 bits.
-    """
-    if weight_bits < 2:
-        raise CostModelError("log2 weights take at least 2 bits: a sign and an exponent")
-    product = log2_product_bits(weight_bits, activation_bits)
-    spare = accumulator_bits - (product + 10)
-    known = _log2_table().get((weight_bits, activation_bits))
-    slope, intercept = log2_pe_line()
-    lut = known if known is not None else slope * product + intercept
-    return Fabric(lut + spare, accumulator_bits + activation_bits + weight_bits, 0)
 
 
 def log2_product_bits(weight_bits: int, activation_bits: int) -> int:
@@ -85,23 +46,6 @@ def apot_operand_bits(weight_bits: int) -> int:
     """Return the width of the largest APoT weight as a signed integer, for use on a multiplier."""
     largest = {2: 1, 3: 4, 4: 10, 5: 48, 6: 100, 7: 448}[weight_bits]
     return largest.bit_length() + 1
-
-
-@cache
-def log2_pe_line() -> tuple[float, float]:
-    """Return slope and intercept of the LUTs of a log2 PE over its product width in bits."""
-    table = _log2_table()
-    products = [float(log2_product_bits(w, a)) for w, a in table]
-    slope, intercept = np.polyfit(products, list(table.values()), 1)
-    return float(slope), float(intercept)
-
-
-@cache
-def _log2_table() -> dict[tuple[int, int], float]:
-    return {
-        (int(row["weight_bits"]), int(row["activation_bits"])): float(row["lut"])
-        for row in read_table("log2_pe")
-    }
 
 
 @cache

@@ -9,15 +9,11 @@ from costmodels.buffers import buffers
 from costmodels.cost import LayerCost
 from costmodels.energy import energy_mj
 from costmodels.engines import Build, Placement, place
-from costmodels.fabric import (
-    control_cost,
-    dsp_pe_group,
-    log2_pe,
-    reconfiguration_lut,
-)
+from costmodels.fabric import control_cost, reconfiguration_lut
 from costmodels.latency import ArrayCycles, analytical_cycles, layer_costs
 from costmodels.memory import Memory
 from costmodels.packing import array_dsps
+from costmodels.pe import check_profile, dsp_pe_group, log2_pe, lut_pe
 from costmodels.vector_unit import Fabric, lane_cost
 from costmodels.workload import Workload
 
@@ -27,7 +23,8 @@ class FpgaCost:
     """Resources by part of the template, and the cost of each operation.
 
     Attributes:
-        parts: Fabric of "mac_array", "shift_array", "depthwise", "vector" and "control".
+        parts: Fabric of "mac_array", "shift_array", "depthwise", "vector", "control" and
+            "memory_controller".
         memory: All memory blocks.
         layers: Cost of each operation, in order.
         energy_mj: Relative energy of one image.
@@ -54,6 +51,7 @@ def price(
     accelerator: Accelerator,
     board: Board,
     array_cycles: ArrayCycles = analytical_cycles,
+    profile: str = "yosys",
 ) -> FpgaCost:
     """Price a checked workload on a checked accelerator.
 
@@ -62,10 +60,13 @@ def price(
         accelerator: The template's parameters.
         board: What it is built on.
         array_cycles: Cycles of the layers placed on arrays.
+        profile: What prices multipliers in LUTs, one of `pe.PROFILES`.
 
     Raises:
-        CostModelError: A layer has no engine, or operands that no DSP takes.
+        CostModelError: A layer has no engine, operands that no DSP takes, or the profile is
+            unknown.
     """
+    check_profile(profile)
     placements, builds = place(workload, accelerator, board.dsp_type)
     layers = layer_costs(workload, placements, accelerator, board, array_cycles)
     cycles = sum(layer.cycles for layer in layers)
@@ -74,11 +75,12 @@ def price(
         placements, layers, workload.vector_operations, accelerator.dataflow, seconds
     )
     parts = {
-        "mac_array": _mac_array(builds.get("mac_array"), accelerator),
+        "mac_array": _mac_array(builds.get("mac_array"), accelerator, board.dsp_type, profile),
         "shift_array": _shift_array(builds.get("shift_array"), accelerator),
-        "depthwise": _depthwise(builds.get("depthwise"), accelerator),
+        "depthwise": _depthwise(builds.get("depthwise"), accelerator, profile),
         "vector": lane_cost(workload.vector_operations) * accelerator.vector_lanes,
         "control": control_cost(),
+        "memory_controller": _memory_controller(board),
     }
     return FpgaCost(parts, memory_cost(placements, accelerator, board), layers, energy)
 
@@ -114,20 +116,23 @@ def metrics(cost: FpgaCost, accelerator: Accelerator, board: Board) -> dict[str,
 
 
 def memory_cost(placements: Sequence[Placement], accelerator: Accelerator, board: Board) -> Memory:
-    """Return the blocks of the three buffers, the constants and the line buffers."""
+    """Return the blocks of the buffers, the constants, the line buffers and DRAM controllers."""
     memories = buffers(placements, accelerator, has_uram=board.uram > 0).values()
-    return sum((memory.blocks for memory in memories), start=Memory())
+    controllers = Memory(bram18=board.memory_controllers * board.controller_bram18)
+    return sum((memory.blocks for memory in memories), start=controllers)
 
 
-def _mac_array(build: Build | None, accelerator: Accelerator) -> Fabric:
+def _mac_array(
+    build: Build | None, accelerator: Accelerator, dsp_type: str, profile: str
+) -> Fabric:
     if build is None:
         return Fabric()
-    dsps = array_dsps(
-        accelerator.mac_rows, accelerator.mac_cols, build.packed, accelerator.dataflow
-    )
-    group = dsp_pe_group(
-        build.weight_bits, build.activation_bits, build.accumulator_bits, build.modes[-1]
-    )
+    rows, cols = accelerator.mac_rows, accelerator.mac_cols
+    widths = build.weight_bits, build.activation_bits, build.accumulator_bits
+    if accelerator.mac_pe == "lut":
+        return lut_pe(*widths, profile) * (rows * cols)
+    dsps = array_dsps(rows, cols, build.packed, accelerator.dataflow)
+    group = dsp_pe_group(*widths, build.modes[-1], dsp_type)
     return (group + Fabric(lut=reconfiguration_lut(len(build.modes)))) * dsps
 
 
@@ -138,9 +143,19 @@ def _shift_array(build: Build | None, accelerator: Accelerator) -> Fabric:
     return pe * (accelerator.shift_rows * accelerator.shift_cols)
 
 
-def _depthwise(build: Build | None, accelerator: Accelerator) -> Fabric:
+def _depthwise(build: Build | None, accelerator: Accelerator, profile: str) -> Fabric:
     if build is None:
         return Fabric()
     widths = build.weight_bits, build.activation_bits, build.accumulator_bits
-    lane = dsp_pe_group(*widths, build.packed) if build.packed.products else log2_pe(*widths)
+    if not build.packed.products:
+        lane = log2_pe(*widths)
+    elif accelerator.mac_pe == "lut":
+        lane = lut_pe(*widths, profile)
+    else:
+        lane = dsp_pe_group(*widths, build.packed)
     return lane * accelerator.depthwise_lanes
+
+
+def _memory_controller(board: Board) -> Fabric:
+    each = Fabric(board.controller_lut, board.controller_ff, board.controller_dsp)
+    return each * board.memory_controllers

@@ -6,6 +6,12 @@ from dataclasses import dataclass
 BRAM18_SHAPES = ((16384, 1), (8192, 2), (4096, 4), (2048, 9), (1024, 18), (512, 36))
 URAM_DEPTH, URAM_WIDTH = 4096, 72  # the only shape on UltraScale+: AMD UG573
 LUTRAM_MAX_DEPTH = 128
+# Words, bits and LUTs of the simple dual-port primitives RAM32M, RAM64M (AMD UG953) and RAM32M16,
+# RAM64M8 (AMD UG974).
+_LUTRAM = {
+    "7 series": ((32, 6, 4), (64, 3, 4)),
+    "ultrascale+": ((32, 14, 8), (64, 7, 8)),
+}
 _URAM_MIN_FILL = 0.5
 
 
@@ -22,22 +28,36 @@ class Memory:
         return Memory(self.bram18 + other.bram18, self.uram + other.uram, self.lut + other.lut)
 
 
-def bram18_blocks(depth: int, width: int) -> int:
-    """Return the 18-kbit blocks of a `depth` x `width`-bit memory.
+def bram18_blocks(depth: int, width: int, banks: int = 1) -> int:
+    """Return the 18-kbit blocks of `banks` memories of `depth` words of `width` bits.
 
-    The fewest over the shapes of the block, as FINN and Yosys count them; two make a BRAM36.
+    The fewest over the shapes of the block, all blocks of one shape, as FINN counts them; two make
+    a BRAM36. Banks share no block. Yosys 0.70 agrees, but for some odd widths, whose last bits it
+    puts into blocks of another shape (`reference/memory.csv`).
     """
-    return min(-(-depth // d) * -(-width // w) for d, w in BRAM18_SHAPES)
+    return banks * min(-(-depth // d) * -(-width // w) for d, w in BRAM18_SHAPES)
 
 
-def uram_blocks(depth: int, width: int) -> int:
-    """Return the 288-kbit blocks of a `depth` x `width`-bit memory (UltraScale+)."""
-    return -(-depth // URAM_DEPTH) * -(-width // URAM_WIDTH)
+def uram_blocks(depth: int, width: int, banks: int = 1) -> int:
+    """Return the 288-kbit blocks of `banks` memories of `depth` x `width` bits (UltraScale+)."""
+    return banks * -(-depth // URAM_DEPTH) * -(-width // URAM_WIDTH)
 
 
-def lutram_luts(depth: int, width: int) -> int:
-    """Return the LUTs of a simple dual-port LUT RAM: 64 x 1 bit each, a third more for the port."""
-    return -(-(-(-depth // 64) * width * 4) // 3)
+def lutram_luts(depth: int, width: int, banks: int = 1, family: str = "ultrascale+") -> int:
+    """Return the LUTs of `banks` simple dual-port LUT RAMs, the choice among their parts included.
+
+    Equal to Yosys 0.70 in every case of `reference/memory.csv`, up to 128 words.
+
+    Args:
+        depth: Words of a bank.
+        width: Bits of a word.
+        banks: Memories.
+        family: "ultrascale+" or "7 series".
+    """
+    words, bits, luts = next((p for p in _LUTRAM[family] if depth <= p[0]), _LUTRAM[family][-1])
+    parts = -(-depth // words)
+    choice = width * -(-(parts - 1) // 3) + parts if parts > 1 else 0
+    return banks * (parts * -(-width // bits) * luts + choice)
 
 
 def place(depth: int, width: int, *, has_uram: bool) -> Memory:

@@ -73,18 +73,86 @@ def packing(
     return best or Packing(1, 1)  # without guard bits to spare, one product always fits
 
 
+@dataclass(frozen=True)
+class Steps:
+    """Where the values of a packing lie, in bits.
+
+    Attributes:
+        slot: From one product to the next.
+        weight_step: From one weight to the next on its port.
+        activation_step: From one activation to the next on its port.
+    """
+
+    slot: int
+    weight_step: int
+    activation_step: int
+
+
+def steps(
+    packed: Packing,
+    weight_bits: int,
+    activation_bits: int,
+    *,
+    dsp_type: str = "DSP48E2",
+    guard_bits: int = 2,
+) -> Steps:
+    """Return how to lay out a packing so that both operands fit the ports.
+
+    Raises:
+        CostModelError: They do not fit.
+    """
+    n, m = packed.weights, packed.activations
+    found = _steps(n, m, weight_bits, activation_bits, guard_bits, dsp_type)
+    if found is None:
+        raise CostModelError(
+            f"{n} x {m} products of {weight_bits} x {activation_bits} bits do not fit one "
+            f"{dsp_type}: use what packing() returns"
+        )
+    return found
+
+
+def port_adder_bits(
+    packed: Packing, weight_bits: int, activation_bits: int, dsp_type: str = "DSP48E2"
+) -> int:
+    """Return the adder bits in fabric that bring several signed values onto the ports.
+
+    A value below a negative neighbour lends it one, so n values take n - 1 adders as wide as they
+    are. The DSP's pre-adder, on its wide port, does one of them.
+    """
+    n, m = packed.weights, packed.activations
+    found = _steps(n, m, weight_bits, activation_bits, 2, dsp_type)
+    weight_step, activation_step = (
+        (found.weight_step, found.activation_step) if found else (1, n * weight_bits)
+    )
+    weight_port = (n - 1) * weight_step + weight_bits
+    activation_port = (m - 1) * activation_step + activation_bits
+    bits = (n - 1) * weight_bits + (m - 1) * activation_bits
+    weights_are_wide = weight_port >= activation_port
+    if packed.products == 1:
+        return 0
+    if m == 1 or (weights_are_wide and n > 1):
+        return bits - weight_bits
+    return bits - activation_bits
+
+
 def _fits(n: int, m: int, weight_bits: int, activation_bits: int, guard: int, kind: str) -> bool:
+    return _steps(n, m, weight_bits, activation_bits, guard, kind) is not None
+
+
+def _steps(
+    n: int, m: int, weight_bits: int, activation_bits: int, guard: int, kind: str
+) -> Steps | None:
     wide, narrow, result = PORTS[kind]
     slot = weight_bits + activation_bits + guard
     if n * m > 1 and n * m * slot > result:
-        return False
+        return None
     for weight_step, activation_step in ((slot, n * slot), (m * slot, slot)):
         weight_port = (n - 1) * weight_step + weight_bits + (n > 1)
         activation_port = (m - 1) * activation_step + activation_bits + (m > 1)
         ports = max(weight_port, activation_port), min(weight_port, activation_port)
         if ports[0] <= wide and ports[1] <= narrow:
-            return True
-    return False
+            return Steps(slot, weight_step, activation_step)
+    return None
 
 
 def array_dsps(

@@ -11,6 +11,7 @@ from costmodels.vector_unit import function_of
 from costmodels.workload import MatrixLayer, VectorOperation, Workload
 
 PRECISIONS = ("static", "reconfigurable")
+MAC_PES = ("dsp", "lut")
 KINDS = ("conv", "depthwise", "linear", "matmul")
 SCHEMES = ("uniform", "log2", "apot", "mixed")
 APOT_BITS = (2, 7)
@@ -28,13 +29,14 @@ def check_accelerator(accelerator: Accelerator) -> None:
             finite, or the dataflow, precision or board is unknown.
     """
     for field in fields(accelerator):
-        if field.name not in ("board", "dataflow", "precision", "clock_mhz"):
+        if field.name not in ("board", "dataflow", "precision", "clock_mhz", "mac_pe"):
             _check_size("accelerator", field.name, getattr(accelerator, field.name))
     clock = accelerator.clock_mhz
     if not isinstance(clock, int | float) or not math.isfinite(clock) or clock <= 0:
         raise CostModelError(f"accelerator: clock_mhz must be positive and finite, not {clock!r}")
     _check_choice("accelerator", "dataflow", accelerator.dataflow, DATAFLOWS)
     _check_choice("accelerator", "precision", accelerator.precision, PRECISIONS)
+    _check_choice("accelerator", "mac_pe", accelerator.mac_pe, MAC_PES)
     for array in ("mac", "shift"):
         rows, cols = (getattr(accelerator, f"{array}_{side}") for side in ("rows", "cols"))
         if (rows == 0) != (cols == 0):

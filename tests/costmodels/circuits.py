@@ -1,4 +1,4 @@
-"""Simulates modules of the vector unit with Icarus Verilog."""
+"""Simulates modules of the vector unit, or of other sources, with Icarus Verilog."""
 
 import re
 import shutil
@@ -23,37 +23,49 @@ class Port:
 
 
 @cache
-def ports(module: str) -> tuple[Port, ...]:
-    """Return a module's ports but its clock, read from its header, parameters at their defaults."""
-    text = "\n".join(path.read_text() for path in SOURCES)
+def ports(
+    module: str,
+    parameters: tuple[tuple[str, int], ...] = (),
+    sources: tuple[Path, ...] = tuple(SOURCES),
+) -> tuple[Port, ...]:
+    """Return a module's ports but its clock, read from its header."""
+    text = "\n".join(path.read_text() for path in sources)
     header = re.search(rf"^module {module}\b(.*?)\);", text, re.MULTILINE | re.DOTALL)
     assert header, f"no module {module}"
-    parameters = {k: int(v) for k, v in re.findall(r"parameter (\w+) = (\d+)", header[1])}
+    values = {k: int(v) for k, v in re.findall(r"parameter (\w+) = (\d+)", header[1])}
+    values |= dict(parameters)
     found = []
     for direction, high, name in re.findall(
         r"\b(input|output)\b(?: reg)?(?: signed)?(?: \[(.+?):0\])? (\w+)", header[1]
     ):
-        width = 1 + eval(high, {}, parameters) if high else 1
+        width = 1 + eval(high, {}, values) if high else 1
         found.append(Port(name, width, direction == "output"))
     return tuple(port for port in found if port.name != "clk")
 
 
 def simulate(
-    module: str, inputs: Mapping[str, Sequence[int]], folder: Path
+    module: str,
+    inputs: Mapping[str, Sequence[int]],
+    folder: Path,
+    parameters: tuple[tuple[str, int], ...] = (),
+    sources: tuple[Path, ...] = tuple(SOURCES),
 ) -> dict[str, list[int | None]]:
     """Return each output after each clock edge; inputs[name][t] is applied before edge t.
 
-    Outputs are unsigned; None where a bit is unknown. An input not given is zero.
+    Outputs are unsigned; None where a bit is unknown. An input not given is zero, a parameter not
+    given has its default.
     """
     assert shutil.which("iverilog"), "install the Debian package iverilog (apt install iverilog)"
-    ins = [port for port in ports(module) if not port.output]
-    outs = [port for port in ports(module) if port.output]
+    found = ports(module, parameters, sources)
+    ins = [port for port in found if not port.output]
+    outs = [port for port in found if port.output]
     assert set(inputs) <= {port.name for port in ins}, f"{module} has {[p.name for p in ins]}"
+    values = ", ".join(f".{name}({value})" for name, value in parameters)
     clocks = max(len(values) for values in inputs.values())
     (folder / "stimuli.hex").write_text(_stimuli(ins, inputs, clocks))
-    (folder / "bench.v").write_text(_bench(module, ins, outs, clocks))
+    (folder / "bench.v").write_text(_bench(f"{module} #({values})", ins, outs, clocks))
     command = ["iverilog", "-g2012", "-o", "bench.vvp", "-s", "bench", "bench.v"]
-    subprocess.run([*command, *map(str, SOURCES)], cwd=folder, check=True)
+    subprocess.run([*command, *map(str, sources)], cwd=folder, check=True)
     subprocess.run(["vvp", "-n", "bench.vvp"], cwd=folder, check=True, capture_output=True)
     lines = (folder / "outputs.hex").read_text().split("\n")[:clocks]
     assert len(lines) == clocks

@@ -1,27 +1,51 @@
-"""Block counts against Yosys and the shapes of the blocks."""
+"""Block counts against the stored synthesis and the shapes of the blocks."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from costmodels.memory import Memory, bram18_blocks, buffer_depth, lutram_luts, place, uram_blocks
+from costmodels.tables import read_table
 
 
-# Yosys 0.70, synth_xilinx -family xcup, in 18-kbit blocks
-@pytest.mark.parametrize(
-    ("depth", "width", "blocks"),
-    [
-        (512, 36, 1),
-        (512, 72, 2),
-        (1024, 32, 2),
-        (2048, 128, 15),
-        (4096, 72, 16),
-        (784, 256, 15),
-        (3136, 64, 14),
-    ],
-)
-def test_blocks_agree_with_yosys(depth: int, width: int, blocks: int) -> None:
-    assert bram18_blocks(depth, width) == blocks
+def synthesised(style: str) -> list[tuple[dict[str, str], tuple[int, int, int]]]:
+    rows = [row for row in read_table("memory") if row["style"] == style]
+    return [(row, (int(row["depth"]), int(row["width"]), int(row["banks"]))) for row in rows]
+
+
+def test_blocks_agree_with_yosys() -> None:
+    """One shape for all blocks is never fewer; Yosys mixes shapes for some odd sizes."""
+    more = [
+        bram18_blocks(*shape) - (int(row["bram18"]) + 2 * int(row["bram36"]))
+        for row, shape in synthesised("block")
+    ]
+    assert sum(difference == 0 for difference in more) >= 42
+    assert len(more) == 50 and min(more) == 0 and max(more) <= 3
+
+
+def test_uram_agrees_with_yosys() -> None:
+    """But where Yosys uses an UltraRAM as 8192 x 36 bits, by its byte enables and a multiplexer."""
+    equal = [uram_blocks(*shape) == int(row["uram"]) for row, shape in synthesised("ultra")]
+    halved = [
+        shape
+        for row, shape in synthesised("ultra")
+        if uram_blocks(*shape) > int(row["uram"]) and (shape[1] - 1) % 72 < 36
+    ]
+    assert sum(equal) == 6 and len(halved) == len(equal) - sum(equal) == 2
+
+
+def test_lut_ram_is_that_of_synthesis() -> None:
+    families = {"xcup": "ultrascale+", "xc7": "7 series"}
+    rows = synthesised("distributed")
+    assert len(rows) == 24
+    for row, shape in rows:
+        assert lutram_luts(*shape, family=families[row["family"]]) == int(row["lut"]), row
+
+
+def test_banks_share_no_block() -> None:
+    """32 lanes of a byte, 64 kB: one wide memory against one memory a lane."""
+    assert bram18_blocks(2048, 256) == 29
+    assert bram18_blocks(2048, 8, banks=32) == 32
+    assert bram18_blocks(2048, 4, banks=32) == 32  # half of each block is empty
 
 
 def test_uram_has_one_shape() -> None:
