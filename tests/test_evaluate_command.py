@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -244,10 +245,5 @@ def test_pickles_are_not_opened(written, tmp_path):
 
 
 def test_the_package_root_stays_cheap():
-    import subprocess
-
-    code = (
-        "import sys, codesign; assert 'torch' not in sys.modules; codesign.from_bundle;"
-        "assert 'torch' in sys.modules; assert 'onnx' not in sys.modules"
-    )
+    code = "import sys, codesign; assert not {'torch', 'onnx', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], check=True)

@@ -9,6 +9,7 @@ import torch
 
 from codesign.cli import exit_code
 from codesign.data import load_data
+from codesign.evaluate.__main__ import main as evaluate
 from codesign.integer import replay
 from codesign.integer.model import IntegerModel
 from codesign.posttrain.measure import Energy
@@ -60,6 +61,8 @@ def test_one_method_is_measured_printed_and_written(quantise, tmp_path, capsys):
     assert f"written: {out}" in said
     assert not list(out.parent.glob(".*")), "no temporary file is left"
     assert IntegerModel.load(saved).name == "vit_tiny_patch16_224"
+    assert exit_code(evaluate, [f"model={saved}"]) == 0
+    assert capsys.readouterr().out.endswith("of 128 on validation: equal\n")
 
 
 def test_figures_are_those_of_the_saved_model_and_of_timm(quantise, tmp_path):

@@ -161,7 +161,7 @@ def test_a_forged_image_or_class_is_found(copy):
 def test_a_forged_memory_is_found(copy, folder, check):
     files = sorted((copy / folder).iterdir())
     rng = np.random.default_rng(0)
-    for path in rng.choice(files, 3, replace=False):
+    for path in rng.choice(files, 2, replace=False):
         whole = path.read_text()
         change_word(path)
         (line,) = failures(copy)[check]
@@ -231,7 +231,7 @@ def test_a_forged_json_value_is_found(copy, forged, expected):
 
 def test_a_forged_engine_is_found(copy):
     steps = json.loads((copy / "hardware.json").read_text())["schedule"]
-    for number, step in list(enumerate(steps))[::5]:
+    for number, step in list(enumerate(steps))[::12]:
         other = "mac_array" if step["engine"] == "shift_array" else "shift_array"
         change_json(copy / "hardware.json", ("schedule", number, "engine"), other)
         (line,) = failures(copy)["derived"]
@@ -273,7 +273,7 @@ def test_a_script_that_fails_changes_files_or_is_missing_is_found(copy):
 @pytest.mark.parametrize(
     "name", ["graph.json", "weights.npz", "golden/golden.npz", "hardware.json"]
 )
-@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b'{"a":', b"PK\x03\x04", b"\xff" * 99])
+@pytest.mark.parametrize("content", [b"", b"{}", b"PK\x03\x04", b"\xff" * 99])
 def test_damaged_files_are_told_in_one_line_a_check(copy, name, content):
     (copy / name).write_bytes(content)
     found = failures(copy)

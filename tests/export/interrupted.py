@@ -154,8 +154,8 @@ def main(folder):
     for exchange in (True, False):
         for old in (True, False):
             last = rounds.killed(0, old=old, exchange=exchange)
-            end = range(last - 35, last + 1, 1 if old else 3)
-            chosen = {1, 2, *rng.sample(range(3, last - 35), 5), *end}
+            end = range(last - (34 if old else 9), last + 1)  # from the last file to the cleared
+            chosen = {1, 2, *rng.sample(range(3, last - 35), 4), *end}
             for number in sorted(chosen):
                 rounds.killed(number, old=old, exchange=exchange)
     for name in ("SIGINT", "SIGTERM"):

@@ -18,15 +18,7 @@ from codesign.export.derived import plain_name
 from codesign.integer.model import IntegerModel
 
 HERE = Path(__file__).parent
-HOSTILE = (
-    "../../../gone",
-    "/tmp/gone/for/good",
-    "a\nb: [1]\n# ",
-    "..",
-    "-rf ~",
-    "x" * 300,
-    "a,b=DP",
-)
+HOSTILE = ("../../../gone", "/tmp/gone/for/good", "a\nb: [1]\n# ,=DP", "-rf ~", "x" * 300)
 
 
 def renamed(shipment, name):
