@@ -3,18 +3,21 @@
 import json
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from rich.console import Console
 
 from codesign import cli
 from codesign.cli import setting
+from codesign.design import Design
 from codesign.errors import UserError
 from codesign.export.bundle import BundleSummary, Shipment, write_bundle
+from codesign.files import content_key
 from codesign.integer.model import IntegerModel
 from codesign.search.evaluator import load_problem, prepare
 from codesign.search.read import choose_trial, read_study
@@ -125,6 +128,7 @@ def _shipment(run_dir: Path, record: StudyRecord, trial: TrialRecord) -> Shipmen
     settings = _search_settings(run_dir, record)
     prepare(settings, Console())
     problem = load_problem(settings)
+    model = _as_of_today(model, trial.design, RunDirectory(run_dir).read_design(trial.number))
     if "preparation" not in model.info:  # scored before it was recorded
         model = model.with_info(preparation=problem.data.preparation())
     measured = {name: v for name, v in trial.metrics.items() if name.startswith(_MEASURED)}
@@ -138,6 +142,17 @@ def _shipment(run_dir: Path, record: StudyRecord, trial: TrialRecord) -> Shipmen
         accuracy=trial.metrics["accuracy"],
         metrics=measured,
     )
+
+
+def _as_of_today(model: IntegerModel, design: Design, stored: Mapping[str, Any]) -> IntegerModel:
+    """Return the model under the key that its design has now.
+
+    A design stored before the accelerator got a parameter is read with that parameter's default,
+    which gives it another key.
+    """
+    if model.info.get("design") != content_key(stored.get("design")):
+        return model
+    return model.with_info(design=design.key)
 
 
 def _search_settings(run_dir: Path, record: StudyRecord) -> SearchSettings:

@@ -1,5 +1,6 @@
 """The command on a real, tiny study: a one-block vision transformer on random images."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -12,11 +13,14 @@ from codesign.cli import exit_code
 from codesign.evaluate.__main__ import main as evaluate
 from codesign.export.__main__ import main
 from codesign.export.checks import MANIFEST, manifest
+from codesign.files import content_key
+from codesign.integer.model import IntegerModel
 from codesign.search.read import read_study
 from codesign.search.run import run_search
 from codesign.settings import load_settings
 from codesign.verify.__main__ import main as verify
 from codesign.verify.registry import CHECKS
+from costmodels.accelerator import Accelerator
 
 SETTINGS = """
 executor: serial
@@ -82,6 +86,24 @@ def test_every_complete_trial_can_be_exported(study, tmp_path):
             out = tmp_path / str(trial.number)
             assert export(f"run={study}", f"trial={trial.number}", f"out={out}", "golden=1") == 0
             assert (out / MANIFEST).is_file()
+
+
+def test_a_design_stored_before_a_parameter_was_added_is_exported(study, tmp_path):
+    """Its file lacks the parameter, and its model records the key of that file."""
+    runs = tmp_path / "runs"
+    shutil.copytree(study.parent / ".cache", runs / ".cache")
+    older = Path(shutil.copytree(study, runs / "small"))
+    number = min(trial.number for trial in read_study(older).front)
+    path = older / "designs" / f"{number}.json"
+    stored = json.loads(path.read_text())
+    default = dataclasses.fields(Accelerator)[-1]
+    if stored["design"]["accelerator"].pop(default.name) != default.default:
+        pytest.fail("choose a parameter that has its default")
+    path.write_text(json.dumps(stored))
+    model = IntegerModel.load(path.with_suffix(".npz"))
+    model = model.with_info(design=content_key(stored["design"]))
+    path.with_suffix(".npz").write_bytes(model.to_bytes())
+    assert export(f"run={older}", f"trial={number}", f"out={tmp_path / 'b'}", "golden=1") == 0
 
 
 def test_best_of_an_objective(study, tmp_path, capsys):
