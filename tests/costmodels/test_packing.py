@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from costmodels.errors import CostModelError
-from costmodels.packing import Packing, array_dsps, packing
+from costmodels.packing import Packing, array_dsps, packing, port_adder_bits, steps
 from costmodels.tables import read_table
 
 
@@ -79,3 +79,36 @@ def test_ragged_arrays_round_up() -> None:
 def test_product_too_wide_for_a_dsp_says_so() -> None:
     with pytest.raises(CostModelError, match="32 x 8-bit product does not fit one DSP48E2"):
         packing(32, 8)
+
+
+@pytest.mark.parametrize("dsp_type", ["DSP48E1", "DSP48E2", "DSP58"])
+@pytest.mark.parametrize("dataflow", ["os", "ws", "is"])
+def test_steps_keep_products_apart(dsp_type: str, dataflow: str) -> None:
+    """Extreme operands, all on their ports at once: each slot decodes to its own product."""
+    for w, a in itertools.product(range(2, 9), repeat=2):
+        packed = packing(w, a, dataflow=dataflow, dsp_type=dsp_type)
+        spacing = steps(packed, w, a, dsp_type=dsp_type)
+        for ws in itertools.product((-(1 << (w - 1)), (1 << (w - 1)) - 1), repeat=packed.weights):
+            for xs in itertools.product((-(1 << (a - 1)), 1), repeat=packed.activations):
+                weights = sum(v << (spacing.weight_step * i) for i, v in enumerate(ws))
+                activations = sum(x << (spacing.activation_step * j) for j, x in enumerate(xs))
+                decoded = decode(weights * activations, spacing.slot, packed)
+                expected = {
+                    i * spacing.weight_step + j * spacing.activation_step: v * x
+                    for i, v in enumerate(ws)
+                    for j, x in enumerate(xs)
+                }
+                slots = range(0, packed.products * spacing.slot, spacing.slot)
+                assert decoded == [expected[slot] for slot in slots]
+
+
+def test_packing_that_does_not_fit_has_no_steps() -> None:
+    with pytest.raises(CostModelError, match="2 x 2 products of 8 x 8 bits do not fit one DSP48E2"):
+        steps(Packing(2, 2), 8, 8)
+
+
+def test_preadder_saves_one_adder() -> None:
+    assert port_adder_bits(Packing(1, 1), 8, 8) == 0
+    assert port_adder_bits(Packing(2, 1), 8, 8) == port_adder_bits(Packing(1, 2), 8, 8) == 0
+    assert port_adder_bits(Packing(3, 1), 4, 4) == 4
+    assert port_adder_bits(Packing(2, 2), 4, 4) == 4
