@@ -13,6 +13,8 @@ from codesign.errors import UserError
 from codesign.export.checks import rescore_bundle
 from codesign.export.derived import cost_json, derived_files, json_text, workload_json
 from codesign.export.golden import Golden, golden_vectors
+from codesign.export.interchange import MIRRORS, interchange_json, measure_mirrors
+from codesign.export.onnx_float import QUANT_OPS
 from codesign.export.placement import put_in_place, workspace
 from codesign.export.readme import readme
 from codesign.files import write_atomic
@@ -79,6 +81,7 @@ def write_bundle(
     out: Path,
     *,
     golden: int = 8,
+    quant_op: str = QUANT_OPS[0],
     say: Say = lambda line: None,
     begin: Begin = lambda name: None,
     end: End = lambda finding: None,
@@ -92,13 +95,14 @@ def write_bundle(
         shipment: What to write.
         out: The folder to make.
         golden: Images of the golden vectors, at least 1 and at most those of the split.
+        quant_op: Name of the quantisers in the QONNX file, "IntQuant" or "Quant".
         say: Receives a line of progress for each step.
         begin: Called with the name of each check before it runs.
         end: Called with its result.
 
     Raises:
         UserError: The target holds something other than a bundle, another export is writing it,
-            or `golden` is out of range.
+            or `golden` or `quant_op` is not possible.
         RunError: A check failed: an executor differs or the accuracy is another than the trial's.
         OSError: The folder cannot be written.
     """
@@ -107,13 +111,15 @@ def write_bundle(
         raise UserError(f"golden={golden}: a bundle needs at least 1 golden image.")
     if golden > images:
         raise UserError(f"golden={golden}: there are only {images} validation images.")
+    if quant_op not in QUANT_OPS:
+        raise UserError(f"quant_op={quant_op}: choose {' or '.join(QUANT_OPS)}.")
     target = out.resolve()
     _check_target(target)
     with workspace(target) as folder:
         say(f"computing golden vectors of {golden} images")
         vectors = golden_vectors(shipment.model, shipment.validation, golden)
-        say("writing the files")
-        _write_files(folder, bundle_files(shipment, vectors))
+        say("writing the files, measuring the float mirrors")
+        _write_files(folder, bundle_files(shipment, vectors, quant_op))
         say("checking the files")
         findings = check_written(folder, begin=begin, end=end)
         say(f"scoring the written files on {images} validation images")
@@ -133,10 +139,14 @@ def write_bundle(
     )
 
 
-def bundle_files(shipment: Shipment, golden: Golden) -> dict[str, str | bytes]:
+def bundle_files(
+    shipment: Shipment, golden: Golden, quant_op: str = QUANT_OPS[0]
+) -> dict[str, str | bytes]:
     """Return path to content of every file of a bundle but the manifest."""
     s = shipment
-    derived = derived_files(s.model, s.design, s.cost, s.workload, golden.codes)
+    derived = derived_files(s.model, s.design, s.cost, s.workload, golden.codes, quant_op=quant_op)
+    mirrors = {name: derived[name] for name in MIRRORS}
+    reports = measure_mirrors(s.model, mirrors, s.validation, golden)
     hardware = json.loads(derived["hardware.json"])
     files: dict[str, str | bytes] = {
         "design.json": json.dumps(s.design.to_json(), indent=1) + "\n",  # layers in graph order
@@ -147,9 +157,10 @@ def bundle_files(shipment: Shipment, golden: Golden) -> dict[str, str | bytes]:
         "golden/golden.npz": pack_npz(golden.codes),
         "golden/images.npz": pack_npz(golden.image_arrays()),
         "verify.py": Path(replay.__file__).read_bytes(),
+        "interchange.json": json_text(interchange_json(reports)),
         **derived,
     }
-    page = readme(s.title, s.model, s.accuracy, hardware, s.cost, golden, files)
+    page = readme(s.title, s.model, s.accuracy, hardware, s.cost, golden, files, reports)
     return {**files, "README.md": page}
 
 

@@ -39,6 +39,9 @@ class ExportSettings:
     trial: str = setting("knee", "knee, best:<objective>, or a trial's number")
     out: str = setting("", "folder to write (default: exports/<trial> in the study's folder)")
     golden: int = setting(8, "validation images with the codes of every node")
+    quant_op: str = setting(
+        "IntQuant", "quantisers in model.qonnx.onnx: IntQuant, or Quant as FINN and hls4ml read it"
+    )
 
 
 def main(arguments: list[str]) -> int:
@@ -52,6 +55,7 @@ def main(arguments: list[str]) -> int:
             settings.trial,
             out=Path(settings.out).expanduser() if settings.out else None,
             golden=settings.golden,
+            quant_op=settings.quant_op,
         )
     print(describe(summary))
     return 0
@@ -75,7 +79,12 @@ def _terminable() -> Iterator[None]:
 
 
 def export_trial(
-    run_dir: Path, trial: str = "knee", *, out: Path | None = None, golden: int = 8
+    run_dir: Path,
+    trial: str = "knee",
+    *,
+    out: Path | None = None,
+    golden: int = 8,
+    quant_op: str = "IntQuant",
 ) -> BundleSummary:
     """Write the bundle of a trial.
 
@@ -84,6 +93,7 @@ def export_trial(
         trial: "knee", "best:<objective>", or a number.
         out: The folder to write; None means `exports/<trial>` in the study's folder.
         golden: Images of the golden vectors.
+        quant_op: Name of the quantisers in the QONNX file, "IntQuant" or "Quant".
 
     Raises:
         UserError: There is no such study or trial, or the target is something else.
@@ -100,6 +110,7 @@ def export_trial(
             shipment,
             target,
             golden=golden,
+            quant_op=quant_op,
             say=lambda line: print(f"  {line}", flush=True),
             begin=printer.begin,
             end=printer.end,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from codesign.design import Design
 from codesign.export.hardware import hardware_json
 from codesign.export.memories import golden_files, memory_files
-from codesign.export.onnx_float import qdq_onnx, qonnx_onnx
+from codesign.export.onnx_float import QUANT_OPS, qdq_onnx, qonnx_onnx
 from codesign.export.onnx_integer import integer_onnx
 from codesign.export.package import package_sv
 from codesign.export.scalesim_files import scalesim_files
@@ -45,6 +45,8 @@ def derived_files(
     cost: Cost,
     workload: Workload,
     codes: Mapping[str, NDArray[np.integer[Any]]],
+    *,
+    quant_op: str = QUANT_OPS[0],
 ) -> Files:
     """Return path to content of every file that follows from these.
 
@@ -54,6 +56,10 @@ def derived_files(
         cost: What the cost models say of it.
         workload: What its network asks of hardware.
         codes: Node to its golden codes.
+        quant_op: Name of the quantisers in the QONNX file.
+
+    Raises:
+        UserError: `quant_op` is none of `QUANT_OPS`.
     """
     model = as_written(model)
     accelerator = design.accelerator
@@ -79,7 +85,7 @@ def derived_files(
         **golden.files,
         INTEGER_ONNX: onnx_bytes(integer_onnx(model)),
         QDQ_ONNX: onnx_bytes(qdq_onnx(model)),
-        QONNX_ONNX: onnx_bytes(qonnx_onnx(model)),
+        QONNX_ONNX: onnx_bytes(qonnx_onnx(model, quant_op=quant_op)),
     }
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
+from codesign.export.onnx_float import MirrorReport
 from codesign.integer.model import IntegerModel
 
 Entry = Mapping[str, Any]
@@ -51,7 +52,9 @@ what leaves an output stage. Codes that are only moved, and codes that an activa
 the same output stage reads, have no file; they are in golden.npz."""
 
 
-def onnx_guide(model: IntegerModel, files: Container[str]) -> str:
+def onnx_guide(
+    model: IntegerModel, files: Container[str], mirrors: Mapping[str, MirrorReport]
+) -> str:
     """Return how to run the ONNX files; empty without any."""
     if "model.integer.onnx" not in files:
         return ""
@@ -67,12 +70,16 @@ def onnx_guide(model: IntegerModel, files: Container[str]) -> str:
         "",
         "It reads the input's codes and gives the logits' codes, in standard integer operators.",
     ]
-    if "interchange.json" in files:
-        lines.append(
-            "The QDQ and QONNX files compute in floating point, so they differ here and there;"
-            " interchange.json has by how much."
-        )
+    if mirrors:
+        bits = model.logits_format.bits
+        lines += ["", _MIRRORS, f"(codes of the logits, of {bits} bits, are compared)", ""]
+        lines += [f"- `{name}`: {report.line()}" for name, report in mirrors.items()]
     return "\n".join(lines)
+
+
+_MIRRORS = """\
+The mirrors compute in floating point. They stand for the same real numbers, but round elsewhere, so
+some codes differ. Measured when this bundle was written, and kept in interchange.json"""
 
 
 def scalesim_guide(files: Iterable[str]) -> str:

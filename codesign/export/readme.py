@@ -7,6 +7,7 @@ from codesign.export.arithmetic_text import PRINCIPLES, operation_list
 from codesign.export.file_table import file_rows
 from codesign.export.golden import Golden
 from codesign.export.guides import memory_guide, onnx_guide, scalesim_guide
+from codesign.export.onnx_float import MirrorReport
 from codesign.export.worked_example import worked_example
 from codesign.integer.model import IntegerModel
 from costmodels.estimate import Cost
@@ -26,6 +27,7 @@ def readme(
     cost: Cost,
     golden: Golden,
     files: Iterable[str],
+    mirrors: Mapping[str, MirrorReport],
 ) -> str:
     """Return the text.
 
@@ -37,6 +39,7 @@ def readme(
         cost: The design's cost.
         golden: The golden vectors.
         files: Paths of the bundle's other files.
+        mirrors: How far the float mirrors are from the integers, by file.
 
     Raises:
         RunError: A worked example does not give the golden code.
@@ -51,7 +54,7 @@ def readme(
         "## The arithmetic": _arithmetic(model),
         "## The first layer by hand": worked_example(model, golden, *memories),
         "## Memory files": memory_guide(hardware["memories"], hardware["golden_memories"]),
-        "## ONNX": onnx_guide(model, present),
+        "## ONNX": onnx_guide(model, present, mirrors),
         "## Layers": _layers(model, hardware) + "\n\n" + _LAYER_NOTES,
         "## Tiling and DRAM": _tiling(hardware),
         "## SCALE-Sim": scalesim_guide(present),

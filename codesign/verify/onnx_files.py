@@ -7,7 +7,7 @@ import torch
 from codesign.bundle.files import read_bytes
 from codesign.errors import UserError
 from codesign.export.derived import INTEGER_ONNX, PRODUCER, QDQ_ONNX, QONNX_ONNX, onnx_bytes
-from codesign.export.onnx_float import qdq_onnx, qonnx_onnx
+from codesign.export.onnx_float import QUANT_OPS, qdq_onnx, qonnx_onnx
 from codesign.export.onnx_integer import OnnxExecutor, integer_onnx
 from codesign.export.onnx_integer import check as check_form
 from codesign.integer.torch_executor import TorchExecutor
@@ -39,14 +39,19 @@ def integer_file(opened: Opened) -> str:
 @check("mirrors")
 def float_files(opened: Opened) -> str:
     """model.qdq.onnx and model.qonnx.onnx are those of the integer model."""
-    made = {QDQ_ONNX: qdq_onnx(opened.model), QONNX_ONNX: qonnx_onnx(opened.model)}
+    qdq, qonnx = (read_bytes(opened.folder, name) for name in (QDQ_ONNX, QONNX_ONNX))
+    named = _quant_op(_load(qonnx, QONNX_ONNX))
     report(
-        *(
-            _bytes_fault(name, read_bytes(opened.folder, name), proto)
-            for name, proto in made.items()
-        )
+        _bytes_fault(QDQ_ONNX, qdq, qdq_onnx(opened.model)),
+        _bytes_fault(QONNX_ONNX, qonnx, qonnx_onnx(opened.model, quant_op=named)),
     )
-    return f"{' and '.join(made)} are made from the integer model"
+    return f"{QDQ_ONNX} and {QONNX_ONNX} ({named}) are made from the integer model"
+
+
+def _quant_op(proto: onnx.ModelProto) -> str:
+    """Return the name that a QONNX file gives its quantisers."""
+    present = {node.op_type for node in proto.graph.node}
+    return next((name for name in QUANT_OPS if name in present), QUANT_OPS[0])
 
 
 def _other_inputs(opened: Opened) -> np.ndarray:

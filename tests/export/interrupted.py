@@ -86,7 +86,7 @@ def skip_what_writes_nothing():
     files = {name: text for name, text in files.items() if not name.endswith(".mem")}
     score = SimpleNamespace(correct=0, images=1)
     bundle_module.golden_vectors = lambda model, split, count: count
-    bundle_module.bundle_files = lambda shipment, count: {**files, "count": str(count)}
+    bundle_module.bundle_files = lambda shipment, count, quant_op: {**files, "count": str(count)}
     bundle_module.check_written = lambda *a, **k: []
     bundle_module.rescore_bundle = lambda *a: score
 

@@ -6,6 +6,7 @@ from codesign.export.schema.cost import cost_schema
 from codesign.export.schema.design import design_schema
 from codesign.export.schema.graph import graph_schema
 from codesign.export.schema.hardware import hardware_schema
+from codesign.export.schema.interchange import interchange_schema
 from codesign.export.schema.workload import workload_schema
 
 __all__ = ["bundle_schemas", "design_schema"]
@@ -23,4 +24,5 @@ def bundle_schemas() -> dict[str, dict[str, Any]]:
         "graph.json": graph_schema(),
         "cost.json": cost_schema(),
         "workload.json": workload_schema(),
+        "interchange.json": interchange_schema(),
     }
