@@ -104,7 +104,10 @@ class HardwareSettings:
 class CostSettings:
     """The cost models."""
 
-    cycles: str = setting("analytical", "cycles of the arrays: analytical or scalesim")
+    cycles: str = setting("closed_form", "cycles of the arrays: closed_form or scalesim (equal)")
+    drain: bool = setting(False, "closed_form: output-stationary arrays shift results out by fold")
+    overlap: bool = setting(False, "closed_form: the next fold's weights load during this one")
+    reports: str = setting("", "folder for SCALE-Sim's reports of the front, run in full; slow")
     gpus: list[str] = setting(["rtx4090", "a100", "h200", "orin"], "GPUs whose latency is modelled")
 
 

@@ -9,6 +9,7 @@ from codesign.errors import UserError
 from codesign.limits import parse_limits
 from codesign.settings import (
     AcceleratorSettings,
+    CostSettings,
     NetworkSettings,
     QuantizeSettings,
     SearchSettings,
@@ -19,7 +20,7 @@ NAMES = {
     "executor": ("ray", "serial"),
     "device": ("auto", "cpu", "cuda"),
     "sampler.name": ("nsga2", "tpe", "gp", "random"),
-    "cost.cycles": ("analytical", "scalesim"),
+    "cost.cycles": ("closed_form", "scalesim"),
     "network.activations.per": ("network", "stage", "block", "site"),
 }
 CHOICES = {
@@ -66,12 +67,21 @@ def check_settings(settings: SearchSettings) -> None:
             raise UserError(f"{key}={_value(settings, key)} must be a positive number.")
     if not 0 < settings.distill.judge_fraction < 1:
         raise UserError("distill.judge_fraction must be between 0 and 1, both excluded.")
+    _check_cost(settings.cost)
     _check_quantize(settings.quantize)
     if not 0 <= settings.quantize.reconstruction_drop < 1:
         raise UserError("quantize.reconstruction_drop must be from 0 to below 1.")
     _check_objectives(settings)
     _check_network(settings.network)
     _check_accelerator(settings.accelerator)
+
+
+def _check_cost(cost: CostSettings) -> None:
+    for option in ("drain", "overlap"):
+        if getattr(cost, option) and cost.cycles == "scalesim":
+            raise UserError(
+                f"cost.{option}=true needs cost.cycles=closed_form: SCALE-Sim has no such option."
+            )
 
 
 def _check_quantize(quantize: QuantizeSettings) -> None:

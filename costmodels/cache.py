@@ -15,7 +15,8 @@ def read_entry(path: Path, task: Mapping[str, Any]) -> int | None:
         count = entry["count"] if entry["task"] == task else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return count if isinstance(count, int) and count > 0 else None
+    sound = isinstance(count, int) and not isinstance(count, bool) and count >= 0
+    return count if sound else None
 
 
 def write_entry(path: Path, task: Mapping[str, Any], count: int) -> None:

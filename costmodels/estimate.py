@@ -1,31 +1,27 @@
 """The front door of the cost models: a workload and an accelerator in, a Cost out."""
 
 from collections.abc import Sequence
-from functools import lru_cache, partial
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from costmodels import fpga, gpu
 from costmodels.accelerator import Accelerator
 from costmodels.board import load_board, load_gpu
 from costmodels.cost import Cost, LayerCost
-from costmodels.engines import Placement
-from costmodels.errors import CostModelError
-from costmodels.latency import analytical_cycles
+from costmodels.cycles import CYCLE_MODELS, CycleModel
 from costmodels.provenance import provenance
-from costmodels.scalesim import simulate_layer
 from costmodels.validate import check_accelerator, check_workload
 from costmodels.workload import Workload
 
-__all__ = ["CYCLE_MODELS", "Cost", "LayerCost", "estimate"]
-
-CYCLE_MODELS = ("analytical", "scalesim")
+__all__ = ["CYCLE_MODELS", "Cost", "CycleModel", "LayerCost", "estimate"]
 
 
 def estimate(
     workload: Workload,
     accelerator: Accelerator,
     *,
-    cycles: str = "analytical",
+    cycles: str | CycleModel = "closed_form",
     fabric: str = "yosys",
     gpus: Sequence[str] = (),
     gpu_profile: str = gpu.DEFAULT,
@@ -39,14 +35,16 @@ def estimate(
     Args:
         workload: The network.
         accelerator: The FPGA design.
-        cycles: "analytical" takes the arrays' cycles from the closed forms, "scalesim" from
-            SCALE-Sim 3.0.0, whose sum is then also reported as "scalesim.cycles".
+        cycles: "closed_form" takes the arrays' cycles from the closed forms, "scalesim" from
+            SCALE-Sim 3.0.0, whose sum is then also reported as "scalesim.cycles"; or a CycleModel,
+            which has options for both.
         fabric: What prices multipliers in LUTs: "yosys", as synthesised, or "finn", FINN-R's
             formula, made for Vivado.
         gpus: Names of the GPUs to price (files in `gpus/`), at batch 1.
         gpu_profile: Runtime on the GPUs: a file in `gpu/profiles/`, or the path of one.
         gpu_precision: Kernels on the GPUs, "int8", "int4" (packed weights) or "fp16".
-        cache_dir: Folder for SCALE-Sim's results, kept from run to run; None keeps none.
+        cache_dir: Folder for SCALE-Sim's results, kept from run to run; None keeps none but those
+            of a CycleModel's own.
 
     Returns:
         The cost: metrics by dotted name, cost of each operation, provenance of each figure.
@@ -54,26 +52,21 @@ def estimate(
     Raises:
         CostModelError: Something in the input cannot be priced; the message names it.
     """
-    if cycles not in CYCLE_MODELS:
-        raise CostModelError(f"unknown cycles '{cycles}'. Known: {', '.join(CYCLE_MODELS)}.")
+    model = cycles if isinstance(cycles, CycleModel) else CycleModel(cycles)
+    if cache_dir is not None:
+        model = replace(model, cache_dir=Path(cache_dir))
+    model.check()
     check_accelerator(accelerator)
     check_workload(workload)
     board = load_board(accelerator.board)
-    folder = Path(cache_dir) if cache_dir is not None else None
-    model = analytical_cycles if cycles == "analytical" else partial(_simulated, cache_dir=folder)
-    priced = fpga.price(workload, accelerator, board, model, fabric)
+    array_cycles = model.array_cycles(accelerator, workload.name)
+    priced = fpga.price(workload, accelerator, board, array_cycles, fabric)
     metrics = fpga.metrics(priced, accelerator, board) | _model_metrics(workload)
-    if cycles == "scalesim":
+    if model.name == "scalesim":
         metrics |= _scalesim_metrics(priced, accelerator)
     metrics |= _gpu_metrics(workload, gpus, gpu_profile, gpu_precision)
     backing = {"gpu": gpu.load_profile(gpu_profile).backing} if gpus else {}
-    return Cost(metrics, priced.layers, provenance(cycles, fabric) | backing)
-
-
-def _simulated(
-    placements: Sequence[Placement], dataflow: str, *, cache_dir: Path | None
-) -> list[int]:
-    return [simulate_layer(p.layer, p.rows, p.cols, dataflow, cache_dir) for p in placements]
+    return Cost(metrics, priced.layers, provenance(model.backing, fabric) | backing)
 
 
 def _gpu_metrics(

@@ -22,14 +22,20 @@ from costmodels.workload import MatrixLayer, VectorOperation, Workload
 ArrayCycles = Callable[[Sequence[Placement], str], Sequence[int]]
 
 
-def analytical_cycles(placements: Sequence[Placement], dataflow: str) -> list[int]:
-    """Return the closed-form cycles of layers placed on arrays, all repeats included."""
+def analytical_cycles(
+    placements: Sequence[Placement], dataflow: str, *, drain: bool = False, overlap: bool = False
+) -> list[int]:
+    """Return the closed-form cycles of layers placed on arrays, all repeats included.
+
+    The options are those of `systolic.cycles`.
+    """
     sizes = np.array(
         [(p.layer.m, p.layer.k, p.layer.n, p.rows, p.cols) for p in placements], dtype=np.int64
     ).reshape(-1, 5)
     repeats = np.array([p.layer.repeats for p in placements], dtype=np.int64)
     m, k, n, rows, cols = sizes.T
-    return [int(c) for c in systolic.cycles(m, k, n, rows, cols, dataflow) * repeats]
+    once = systolic.cycles(m, k, n, rows, cols, dataflow, drain=drain, overlap=overlap)
+    return [int(c) for c in once * repeats]
 
 
 def layer_costs(

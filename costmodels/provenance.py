@@ -1,11 +1,5 @@
 """What backs each figure of a Cost: exact, within a measured error, or relative only."""
 
-_ARRAY = {
-    "analytical": "closed form; one more a product than SCALE-Sim 3.0.0 reports, exactly "
-    "(SCALE-Sim counts from 0)",
-    "scalesim": "SCALE-Sim 3.0.0, as it reports them",
-}
-
 _FIGURES = {
     "fpga.dsp": "packing rule exact by brute force; array count exact against the 8 DPUCZDX8G "
     "architectures of AMD PG338 and Yosys 0.70 synthesis of 155 PEs and arrays; vector unit from "
@@ -53,11 +47,11 @@ _MULTIPLIERS = {
 }
 
 
-def provenance(cycles: str, fabric: str = "yosys") -> dict[str, str]:
+def provenance(array: str, fabric: str = "yosys") -> dict[str, str]:
     """Return what backs each metric, by prefix of its name.
 
     Args:
-        cycles: The model the arrays' cycles come from, "analytical" or "scalesim".
+        array: What backs the arrays' cycles (`cycles.CycleModel.backing`).
         fabric: The profile that prices multipliers in LUTs, "yosys" or "finn".
     """
     text = _MULTIPLIERS[fabric]
@@ -65,12 +59,10 @@ def provenance(cycles: str, fabric: str = "yosys") -> dict[str, str]:
         "fpga.mac_array_lut": text,
         "fpga.depthwise_lut": f"{text}; log2 lanes as fpga.shift_array_lut",
     }
-    array = _ARRAY[cycles]
     latency = (
         f"relative: array cycles are {array}; published accelerators reach 34 to 97 % of such "
         "bounds, and DRAM and vector cycles are the template's"
     )
     timed = {name: latency for name in ("fpga.latency_ms", "fpga.fps", "fpga.cycles")}
     compute = f"array cycles: {array}; depthwise engine: one multiply-accumulate a lane and cycle"
-    simulated = {"scalesim": _ARRAY["scalesim"]} if cycles == "scalesim" else {}
-    return {**timed, "fpga.compute_cycles": compute, **_FIGURES, **multipliers, **simulated}
+    return {**timed, "fpga.compute_cycles": compute, "scalesim": array, **_FIGURES, **multipliers}

@@ -112,7 +112,7 @@ def test_bad_space_files(space, text, message):
         ("executor=dask", "executor: 'dask' is not one of ray, serial"),
         ("device=tpu", "device: 'tpu' is not one of auto, cpu, cuda"),
         ("sampler.name=cmaes", "sampler.name: 'cmaes' is not one of"),
-        ("cost.cycles=guess", "cost.cycles: 'guess' is not one of analytical, scalesim"),
+        ("cost.cycles=guess", "cost.cycles: 'guess' is not one of closed_form, scalesim"),
         ("study=a/b", "study='a/b'"),
         ("objectives={}", "objectives is empty"),
         ("objectives.accuracy=up", "objectives.accuracy: 'up' is not one of max, min"),

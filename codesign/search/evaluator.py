@@ -31,6 +31,7 @@ from codesign.quantize.methods import METHODS, Recipe
 from codesign.quantize.network import QuantizedNetwork
 from codesign.quantize.quantize import quantize
 from codesign.search.problem import Evaluation
+from codesign.search.simulations import cycle_model
 from codesign.settings import QuantizeSettings, SearchSettings
 from codesign.train.distill import Distilled, Schedule, Teacher, distill
 from costmodels.estimate import Cost, estimate
@@ -108,13 +109,11 @@ class EvaluationProblem:
 
     def price(self, design: Design) -> Cost:
         """Return the design's cost, without training anything."""
-        cost = self.settings.cost
         return estimate(
             self.workload(design),
             design.accelerator,
-            cycles=cost.cycles,
-            gpus=tuple(cost.gpus),
-            cache_dir=_cache(self.settings, "scalesim"),
+            cycles=cycle_model(self.settings),
+            gpus=tuple(self.settings.cost.gpus),
         )
 
     def sensitivities(

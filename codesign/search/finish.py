@@ -5,14 +5,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from codesign.design import Design
+from codesign.errors import UserError
 from codesign.search.problem import Problem
 from codesign.search.progress import Progress
 from codesign.search.records import StudyRecord
 from codesign.search.rundir import RunDirectory
+from codesign.search.simulations import report_design
 from costmodels.board import load_board
 from costmodels.engines import array_parts, place
-from costmodels.scalesim import simulate_layer
-from costmodels.systolic import reported_cycles
+from costmodels.scalesim import Parallel, simulate_layer
+from costmodels.systolic import cycles as closed_form
 
 SIMULATED = "fpga.scalesim_cycles"
 DIFFERING = "fpga.scalesim_differing_layers"
@@ -62,6 +64,39 @@ def measure_front(
     return True
 
 
+def keep_reports(
+    record: StudyRecord,
+    load: Callable[[], Problem],
+    progress: Progress,
+    folder: Path,
+    parallel: Parallel | None,
+) -> None:
+    """Run SCALE-Sim in full for the arrays of each design of the front, and keep its reports.
+
+    What is in the folder already is not run again, so an interrupted run goes on from there.
+
+    Args:
+        record: The study.
+        load: Returns the problem.
+        progress: Shows what happens.
+        folder: Where the reports go (`costmodels.scalesim.report_placements`).
+        parallel: Runs simulations in other processes; None runs them in this one.
+
+    Raises:
+        UserError: The folder cannot be written.
+    """
+    designs = [(trial.number, trial.design) for trial in record.front if trial.design]
+    progress.say(
+        f"SCALE-Sim in full for {len(designs)} designs, seconds to minutes a layer: {folder}"
+    )
+    for number, design in designs:
+        try:
+            cycles = report_design(load().workload(design), design, folder, parallel)
+        except OSError as error:
+            raise UserError(f"cost.reports={folder} cannot be written: {error}") from error
+        progress.say(f"trial {number}: {cycles} array cycles by SCALE-Sim in full")
+
+
 @contextmanager
 def _one_thread() -> Iterator[None]:
     """Keep torch to one thread: on a shared machine, two that wait for each other spin."""
@@ -82,8 +117,7 @@ def simulate(problem: Problem, design: Design, cache_dir: Path) -> dict[str, flo
 
     Returns:
         "fpga.scalesim_cycles": cycles of all layers on the MAC and shift arrays;
-        "fpga.scalesim_differing_layers": layers whose cycles are not those of the closed form as
-        SCALE-Sim reports them (one less a product, `costmodels.systolic.reported_cycles`).
+        "fpga.scalesim_differing_layers": layers whose cycles are not those of the closed form.
     """
     accelerator = design.accelerator
     dataflow = accelerator.dataflow
@@ -94,7 +128,7 @@ def simulate(problem: Problem, design: Design, cache_dir: Path) -> dict[str, flo
     for placed in array_parts(placements):
         layer, rows, cols = placed.layer, placed.rows, placed.cols
         cycles = simulate_layer(layer, rows, cols, dataflow, cache_dir)
-        closed = reported_cycles(layer.m, layer.k, layer.n, rows, cols, dataflow) * layer.repeats
+        closed = closed_form(layer.m, layer.k, layer.n, rows, cols, dataflow) * layer.repeats
         total += cycles * placed.passes
         differing += cycles != int(closed)
     return {SIMULATED: float(total), DIFFERING: float(differing)}

@@ -13,6 +13,7 @@ from codesign.errors import UserError
 from codesign.search.pareto import front_mask, knee, minimised, relative_hypervolume
 from codesign.search.records import StudyRecord, TrialRecord
 from codesign.search.rundir import RunDirectory, design_of
+from codesign.search.simulations import cycles_backing
 from codesign.search.study import open_storage
 from costmodels.provenance import provenance
 
@@ -61,7 +62,7 @@ def record_of(study: optuna.Study, run_dir: Path) -> StudyRecord:
         settings=attributes["settings"],
         teacher=attributes.get("teacher", {}),
         board=attributes.get("board", {}),
-        provenance=provenance(attributes["settings"]["cost"]["cycles"]),
+        provenance=provenance(cycles_backing(attributes["settings"]["cost"])),
     )
 
 

@@ -15,7 +15,7 @@ from codesign.errors import RunError, UserError
 from codesign.search import dashboard, summary
 from codesign.search.driver import Driver
 from codesign.search.executors import EXECUTORS, Executor, Resources
-from codesign.search.finish import measure_front
+from codesign.search.finish import keep_reports, measure_front
 from codesign.search.lock import locked
 from codesign.search.problem import Problem
 from codesign.search.progress import Progress
@@ -23,6 +23,7 @@ from codesign.search.read import record_of
 from codesign.search.records import StudyRecord
 from codesign.search.rundir import LOGGER, RunDirectory
 from codesign.search.sensitivities import write_sensitivities
+from codesign.search.simulations import parallel
 from codesign.search.study import create_study, find_study, repair
 from codesign.search.survey import survey
 from codesign.settings import SearchSettings
@@ -212,6 +213,8 @@ class _Search:
         cache = Path(self._settings.runs_dir) / ".cache" / "scalesim"
         if measure_front(record, self._load, self._files, self._progress, cache):
             record = record_of(study, self._files.path)
+        if self._settings.cost.reports:
+            self._keep_reports(record)
         summary.write_summary(self._files, record)
         dashboard.publish_figures(study, record)
         summary.print_table(self._console, record)
@@ -221,6 +224,10 @@ class _Search:
         for command in summary.next_commands(self._files.path, self._settings.storage):
             self._progress.say(f"  {command}")
         return 0
+
+    def _keep_reports(self, record: StudyRecord) -> None:
+        folder = Path(self._settings.cost.reports)
+        keep_reports(record, self._load, self._progress, folder, parallel(self._settings))
 
     def _report(self, record: StudyRecord) -> list[Path]:
         if not self._settings.report:

@@ -32,6 +32,7 @@ NEUTRAL = {
     "report",
     "sampler",
     "quantize.sensitivities",
+    "cost.reports",
 }
 
 

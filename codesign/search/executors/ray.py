@@ -68,7 +68,7 @@ class RayExecutor:
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         self._ray = ray
         self._resources = resources
-        _start_ray(resources)
+        start_ray(resources)
         workers = resources.workers or int(ray.cluster_resources().get("CPU", 1))
         self._factory = ray.put(factory)
         self._actor_class = ray.remote(Worker).options(
@@ -195,7 +195,12 @@ class RayExecutor:
         return Outcome(job.number, evaluation, error, seconds, job.retries)
 
 
-def _start_ray(resources: Resources) -> None:
+def start_ray(resources: Resources) -> None:
+    """Start a local Ray, or join the cluster at the address.
+
+    Raises:
+        RunError: It does not start.
+    """
     import ray
 
     local: dict[str, Any] = {
