@@ -46,6 +46,7 @@ def hardware_json(
         "clock_mhz": accelerator.clock_mhz,
         "dataflow": accelerator.dataflow,
         "precision": accelerator.precision,
+        "mac_pe": accelerator.mac_pe,
         "engines": {name: _engine(name, builds.get(name), accelerator) for name in _ENGINES},
         "vector_unit": {
             "lanes": accelerator.vector_lanes,
@@ -133,14 +134,15 @@ def _engine(name: str, build: Build | None, a: Accelerator) -> dict[str, Any]:
     }
     if build is None:
         return {**sizes[name], "used": False}
+    on_dsps = a.mac_pe == "dsp"
     return {
         **sizes[name],
         "used": True,
         "weight_bits": build.weight_bits,
         "activation_bits": build.activation_bits,
         "accumulator_bits": build.accumulator_bits,
-        "products_per_dsp": build.packed.products,
-        "products_per_dsp_of_modes": [mode.products for mode in build.modes],
+        "products_per_dsp": build.packed.products * on_dsps,
+        "products_per_dsp_of_modes": [mode.products * on_dsps for mode in build.modes],
     }
 
 

@@ -34,6 +34,7 @@ MAC_ONLY = Accelerator(
     dataflow="ws",
     precision="reconfigurable",
     clock_mhz=187.5,
+    mac_pe="lut",
     input_buffer_kb=40,
 )
 CASES = {
@@ -130,6 +131,7 @@ def test_the_accelerator_is_the_design_s(reading):
         "OutputBufferBytes": 1024 * a.output_buffer_kb,
         "Dataflow": ["os", "ws", "is"].index(a.dataflow),
         "ReconfigurablePrecision": int(a.precision == "reconfigurable"),
+        "MultipliersInLuts": int(a.mac_pe == "lut"),
         "ImageChannels": 3,
         "ImageHeight": 32,
         "ImageWidth": 32,

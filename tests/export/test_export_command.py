@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+import onnx
 import pytest
 from rich.console import Console
 
@@ -106,6 +107,22 @@ def test_a_design_stored_before_a_parameter_was_added_is_exported(study, tmp_pat
     assert export(f"run={older}", f"trial={number}", f"out={tmp_path / 'b'}", "golden=1") == 0
 
 
+def test_the_qonnx_file_has_the_quantisers_asked_for(study, tmp_path):
+    named = {}
+    for quant_op in ("IntQuant", "Quant"):
+        out = tmp_path / quant_op
+        assert export(f"run={study}", f"out={out}", "golden=1", f"quant_op={quant_op}") == 0
+        graph = onnx.load(out / "model.qonnx.onnx").graph
+        named[quant_op] = {node.op_type for node in graph.node}
+        measured = json.loads((out / "interchange.json").read_text())["mirrors"]
+        assert measured["model.qdq.onnx"]["images"] == 128
+        assert measured["model.qonnx.onnx"]["runner"] == "qonnx"
+        assert str(measured["model.qdq.onnx"]["differing"]) in (out / "README.md").read_text()
+        assert verify([str(out)]) == 0
+    assert named["IntQuant"] - named["Quant"] == {"IntQuant"}
+    assert named["Quant"] - named["IntQuant"] == {"Quant"}
+
+
 def test_best_of_an_objective(study, tmp_path, capsys):
     assert export(f"run={study}", "trial=best:fpga.dsp", f"out={tmp_path / 'b'}", "golden=1") == 0
     front = read_study(study).front
@@ -120,6 +137,7 @@ def test_best_of_an_objective(study, tmp_path, capsys):
         ("trial=best:speed", "give knee, a number, or one of best:accuracy"),
         ("golden=0", "golden=0: a bundle needs at least 1"),
         ("golden=129", "golden=129: there are only 128 validation images"),
+        ("quant_op=Int", "quant_op=Int: choose IntQuant or Quant."),
         ("golden=many", "golden on the command line must be an integer"),
         ("trail=1", "unknown key 'trail' on the command line. Did you mean trial?"),
     ],
@@ -136,7 +154,7 @@ def test_help_lists_every_key(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
     said = capsys.readouterr().out
-    for key in ("run=", "trial=knee", "out=", "golden=8"):
+    for key in ("run=", "trial=knee", "out=", "golden=8", "quant_op=IntQuant"):
         assert f"\n  {key}" in said
 
 

@@ -21,6 +21,7 @@ SMALL = Accelerator(
     depthwise_lanes=4,
     **{f"{name}_buffer_kb": size for name, size in zip(BUFFERS, (1, 2, 1), strict=True)},
 )
+IN_LUTS = Accelerator(mac_pe="lut")
 CASES = [("mobilenet", SMALL), ("vit", SMALL), ("vit", None)]
 
 
@@ -38,6 +39,15 @@ def case(request):
 
 def matrices(hardware):
     return [step for step in hardware["schedule"] if step["engine"] != "vector"]
+
+
+def test_multipliers_in_luts_pack_nothing_into_dsps():
+    dsp, lut = (described("mobilenet", a)[0] for a in (Accelerator(), IN_LUTS))
+    assert (dsp["mac_pe"], lut["mac_pe"]) == ("dsp", "lut")
+    assert dsp["engines"]["mac_array"]["products_per_dsp"] > 0
+    for engine in lut["engines"].values():
+        assert not engine["used"] or engine["products_per_dsp"] == 0
+        assert not engine["used"] or not any(engine["products_per_dsp_of_modes"])
 
 
 def test_bytes_add_up_to_the_cost(case):

@@ -33,6 +33,7 @@ def hardware_schema() -> dict[str, Any]:
             "clock_mhz": real("clock of the whole design in MHz", positive=True),
             "dataflow": choice(DATAFLOWS, "output, weight or input stationary"),
             "precision": choice(PRECISIONS),
+            "mac_pe": choice(("dsp", "lut"), "what the multipliers of MAC array and depthwise are"),
             "engines": _engines(),
             "vector_unit": closed(
                 {
@@ -95,7 +96,7 @@ def _engine(size: dict[str, Schema]) -> Schema:
         "weight_bits": bits("of the weight operand"),
         "activation_bits": bits("of the activation operand"),
         "accumulator_bits": bits("of the accumulators"),
-        "products_per_dsp": whole("products a DSP computes at once; 0 for shifters"),
+        "products_per_dsp": whole("products a DSP computes at once; 0 for PEs in LUTs"),
         "products_per_dsp_of_modes": items(whole(), "of each mode of reconfigurable PEs"),
     }
     used = closed({**size, "used": {"const": True}, **built})
