@@ -1,15 +1,18 @@
 """CycleModel: where the arrays' cycles come from, the closed forms or SCALE-Sim."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from costmodels.accelerator import Accelerator
 from costmodels.engines import Placement
 from costmodels.errors import CostModelError
 from costmodels.latency import ArrayCycles, analytical_cycles
 from costmodels.scalesim import Parallel, report_placements, simulate_placements
+from costmodels.systolic import Integers
 
 CYCLE_MODELS = ("closed_form", "scalesim")
 
@@ -79,8 +82,28 @@ class CycleModel:
         if self.name == "closed_form":
             return partial(analytical_cycles, drain=self.drain, overlap=self.overlap)
         if self.reports_dir is None:
-            return partial(simulate_placements, cache_dir=self.cache_dir, parallel=self.parallel)
-        return partial(_reported, self.reports_dir, accelerator, network, self.parallel)
+            simulate = partial(
+                simulate_placements, cache_dir=self.cache_dir, parallel=self.parallel
+            )
+            return partial(_sized, simulate)
+        reported = partial(_reported, self.reports_dir, accelerator, network, self.parallel)
+        return partial(_sized, reported)
+
+
+def _sized(
+    simulate: Callable[[Sequence[Placement], str], Sequence[int]],
+    placements: Sequence[Placement],
+    rows: Integers,
+    cols: Integers,
+    dataflow: str,
+) -> Integers:
+    """Return what `simulate` says of the layers with the rows and columns of each accelerator."""
+    sized = [
+        replace(placement, rows=height, cols=width)
+        for sizes in np.stack([rows, cols], axis=2).tolist()
+        for placement, (height, width) in zip(placements, sizes, strict=True)
+    ]
+    return np.array(simulate(sized, dataflow), dtype=np.int64).reshape(rows.shape)
 
 
 def _reported(

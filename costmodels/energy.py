@@ -7,10 +7,14 @@ controller and PHY 15 to 20 pJ a bit, a Zynq UltraScale+ 2.5 to 4 W at rest.
 
 from collections.abc import Sequence
 
-from costmodels.cost import LayerCost
-from costmodels.engines import Placement, lane_widths
+import numpy as np
+from numpy.typing import NDArray
+
+from costmodels.engines import Placement, Plan
 from costmodels.fabric import log2_product_bits
+from costmodels.latency import Timing
 from costmodels.operands import operand_bits, shift_code_bits
+from costmodels.systolic import Integers
 from costmodels.vector_unit import function_of
 from costmodels.workload import VectorOperation
 
@@ -21,25 +25,30 @@ STATIC_W = 3.0
 
 
 def energy_mj(
-    placements: Sequence[Placement],
-    layers: Sequence[LayerCost],
+    planned: Plan,
+    widths: Integers,
+    timing: Timing,
     operations: Sequence[VectorOperation],
-    dataflow: str,
-    seconds: float,
-) -> float:
-    """Return the energy in millijoules of one image that takes `seconds`."""
-    cost = {layer.name: layer for layer in layers if layer.engine != "vector"}
-    picojoules = 0.0
-    for placement in placements:
-        layer = cost[placement.layer.name]
-        read = sum(lane_widths(placement, dataflow)[:2]) * layer.compute_cycles / placement.passes
-        written = placement.layer.output_elements * placement.accumulator_bits
-        for part in placement.parts or (placement,):
-            picojoules += part.layer.macs * mac_pj(part)
-        picojoules += (read + written) * BUFFER_PJ_PER_BIT
-    for operation in operations:
-        picojoules += operation.elements * function_of(operation).passes * DSP_PJ
-    picojoules += sum(layer.dram_bytes for layer in layers) * 8 * DRAM_PJ_PER_BIT
+    seconds: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return the energy in millijoules of one image on every accelerator of a grid.
+
+    Args:
+        planned: The layers on their engines.
+        widths: Bits a cycle that each layer reads and writes, shape (accelerators, layers, 3).
+        timing: Cycles and bytes of every operation.
+        operations: All vector operations.
+        seconds: Time of an image, shape (accelerators,).
+    """
+    placements = planned.placements
+    passes = np.array([placement.passes for placement in placements], dtype=np.int64)
+    compute = timing.compute_cycles[:, : len(placements)]
+    read = ((widths[..., 0] + widths[..., 1]) * compute / passes).sum(axis=1)
+    written = sum(p.layer.output_elements * p.accumulator_bits for p in placements)
+    macs = sum(piece.layer.macs * mac_pj(piece) for piece in planned.pieces)
+    vector = sum(op.elements * function_of(op).passes * DSP_PJ for op in operations)
+    moved = timing.dram_bytes.sum(axis=1) * 8 * DRAM_PJ_PER_BIT
+    picojoules = macs + vector + (read + written) * BUFFER_PJ_PER_BIT + moved
     return picojoules * 1e-9 + STATIC_W * seconds * 1e3
 
 

@@ -1,20 +1,27 @@
 """Which engine of the template runs which layer, and what each engine is built for.
 
+`plan` decides this for all accelerators of a grid; `engine_sizes` says how large each layer finds
+its engine on each of them; `place` does both for one accelerator.
+
 Layers of powers of two, or of sums of them, run on the shift array where there is one, depthwise
 layers on the depthwise engine where it has lanes, all else on the MAC array. Of a mixed layer the
 log2 channels run on the shift array while the MAC array computes the rest. An engine that serves no
 layer is not built.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from costmodels.accelerator import Accelerator
 from costmodels.errors import CostModelError
 from costmodels.fabric import apot_terms
+from costmodels.grid import Grid
+from costmodels.mixed import split_mixed
 from costmodels.operands import (
     accumulator_bits,
     operand_bits,
@@ -22,10 +29,11 @@ from costmodels.operands import (
 )
 from costmodels.packing import Packing, packing
 from costmodels.scalesim import Task, layer_task
-from costmodels.systolic import cycles
+from costmodels.systolic import Integers, cycles
 from costmodels.workload import MatrixLayer, Workload
 
 BOTH_ARRAYS = "mac_array+shift_array"
+_ENGINES = ("mac_array", "shift_array", "depthwise")
 
 
 @dataclass(frozen=True)
@@ -75,12 +83,7 @@ class Placement:
         layer = self.layer
         if self.engine == "depthwise":
             return 1, layer.k, 1
-        rows, cols, burst = self.rows, self.cols, 16
-        m, k, n = {
-            "os": (rows, burst, cols),
-            "ws": (burst, rows, cols),
-            "is": (cols, rows, burst),
-        }[dataflow]
+        m, k, n = filling_tile(self.rows, self.cols, dataflow)
         return min(m, layer.m), min(k, layer.k), min(n, layer.n)
 
 
@@ -122,10 +125,75 @@ def engine_of(layer: MatrixLayer, accelerator: Accelerator) -> str:
     return "mac_array"
 
 
+@dataclass(frozen=True)
+class Plan:
+    """The layers of a network on the engines of a grid's accelerators, whatever their sizes.
+
+    Attributes:
+        placements: Each layer on its engine, in order; rows and columns are those of the
+            accelerator `Grid.kind`, before packed products add columns.
+        pieces: What runs on one engine: the layers, or their parts where they are split.
+        starts: Index of each layer's first piece, shape (layers,).
+        builds: What each used engine is built for.
+    """
+
+    placements: tuple[Placement, ...]
+    pieces: tuple[Placement, ...]
+    starts: NDArray[np.intp]
+    builds: dict[str, Build]
+
+
+def plan(workload: Workload, accelerator: Accelerator, dsp_type: str) -> Plan:
+    """Put every matrix layer on its engine.
+
+    Args:
+        workload: The network.
+        accelerator: Any of the accelerators of a grid.
+        dsp_type: The board's DSP.
+
+    Raises:
+        CostModelError: A layer has no engine, or operands that no DSP takes.
+    """
+    split = [_pieces(layer, accelerator) for layer in workload.layers]
+    by_engine: dict[str, list[MatrixLayer]] = {}
+    for layer, engine in (piece for pieces in split for piece in pieces):
+        by_engine.setdefault(engine, []).append(layer)
+    builds = {
+        engine: _build(engine, layers, accelerator, dsp_type)
+        for engine, layers in by_engine.items()
+    }
+    placed = [
+        [
+            _placement(piece, engine, builds[engine], accelerator, dsp_type)
+            for piece, engine in parts
+        ]
+        for parts in split
+    ]
+    joined = tuple(_joined(*pair) for pair in zip(workload.layers, placed, strict=True))
+    starts = np.cumsum([0, *map(len, placed)], dtype=np.intp)[:-1]
+    return Plan(joined, tuple(piece for parts in placed for piece in parts), starts, builds)
+
+
+def engine_sizes(planned: Plan, grid: Grid) -> tuple[Integers, Integers]:
+    """Return rows and columns of each piece's engine, as it sees them, on each accelerator.
+
+    Returns:
+        Two arrays of shape (accelerators, pieces), as `Placement.rows` and `Placement.cols`.
+    """
+    engines = np.array([_ENGINES.index(piece.engine) for piece in planned.pieces], dtype=np.intp)
+    ones = np.ones(len(grid), dtype=np.int64)
+    rows = [grid.column(name) for name in ("mac_rows", "shift_rows", "depthwise_lanes")]
+    cols = [grid.column("mac_cols"), grid.column("shift_cols"), ones]
+    found = np.stack(rows, axis=1)[:, engines], np.stack(cols, axis=1)[:, engines]
+    if grid.kind.precision == "reconfigurable" and "mac_array" in planned.builds:
+        _widen(planned, *found, grid.kind.dataflow)
+    return found
+
+
 def place(
     workload: Workload, accelerator: Accelerator, dsp_type: str
 ) -> tuple[tuple[Placement, ...], dict[str, Build]]:
-    """Put every matrix layer on its engine.
+    """Put every matrix layer on its engine, with the columns that packed products add.
 
     Returns:
         The placements in the workload's order, and what each used engine is built for.
@@ -133,20 +201,18 @@ def place(
     Raises:
         CostModelError: A layer has no engine, or operands that no DSP takes.
     """
-    pieces = [piece for layer in workload.layers for piece in _pieces(layer, accelerator)]
-    by_engine: dict[str, list[MatrixLayer]] = {}
-    for layer, engine in pieces:
-        by_engine.setdefault(engine, []).append(layer)
-    builds = {
-        engine: _build(engine, layers, accelerator, dsp_type)
-        for engine, layers in by_engine.items()
-    }
-    placed = [
-        _placement(layer, engine, builds[engine], accelerator, dsp_type) for layer, engine in pieces
+    planned = plan(workload, accelerator, dsp_type)
+    _, cols = engine_sizes(planned, Grid.of(accelerator))
+    pieces = [
+        piece if piece.cols == wide else replace(piece, cols=wide)
+        for piece, wide in zip(planned.pieces, cols[0].tolist(), strict=True)
     ]
-    if accelerator.precision == "reconfigurable" and "mac_array" in builds:
-        placed = _widen(placed, builds["mac_array"].packed.products, accelerator)
-    return _joined(workload, placed), builds
+    bounds = pairwise([*planned.starts.tolist(), len(pieces)])
+    joined = [
+        _joined(layer, pieces[start:end])
+        for layer, (start, end) in zip(workload.layers, bounds, strict=True)
+    ]
+    return tuple(joined), planned.builds
 
 
 def array_parts(placements: Sequence[Placement]) -> list[Placement]:
@@ -164,54 +230,13 @@ def _pieces(layer: MatrixLayer, accelerator: Accelerator) -> list[tuple[MatrixLa
     return [(part, where) for part, where in parts if part is not None]
 
 
-def split_mixed(layer: MatrixLayer) -> tuple[MatrixLayer | None, MatrixLayer | None]:
-    """Return the uniform and the log2 channels of a mixed layer as layers, None where none are.
-
-    In a grouped convolution every group is taken to have the same share; where a group has but one
-    channel, whole groups are split.
-    """
-    count = layer.repeats if layer.n == 1 else layer.n
-    log2 = math.floor(layer.log2_share * count + 0.5)
-    return _channels(layer, "uniform", count - log2), _channels(layer, "log2", log2)
-
-
-def _channels(layer: MatrixLayer, scheme: str, taken: int) -> MatrixLayer | None:
-    if taken == 0:
-        return None
-    plain = replace(layer, weight_scheme=scheme, log2_share=0.0)
-    count = layer.repeats if layer.n == 1 else layer.n
-    sizes = {
-        name: getattr(layer, name) * taken // count
-        for name in ("output_elements", "weight_elements", "out_channels")
-    }
-    if layer.n > 1:
-        return replace(plain, n=taken, **sizes)
-    for name in ("input_elements", "in_channels"):
-        sizes[name] = getattr(layer, name) * taken // count
-    return replace(plain, repeats=taken, **sizes)
-
-
-def _joined(workload: Workload, placed: list[Placement]) -> tuple[Placement, ...]:
-    """Return one placement for each layer, the parts of a split one side by side in it."""
-    by_name: dict[str, list[Placement]] = {}
-    for placement in placed:
-        by_name.setdefault(placement.layer.name, []).append(placement)
-    joined = []
-    for layer in workload.layers:
-        parts = by_name[layer.name]
-        if len(parts) > 1:
-            sums = max(part.accumulator_bits for part in parts)
-            parts = [
-                replace(
-                    parts[0],
-                    layer=layer,
-                    engine=BOTH_ARRAYS,
-                    accumulator_bits=sums,
-                    parts=tuple(parts),
-                )
-            ]
-        joined.append(parts[0])
-    return tuple(joined)
+def _joined(layer: MatrixLayer, parts: list[Placement]) -> Placement:
+    """Return the placement of a layer; of a split one the parts are side by side in it."""
+    if len(parts) == 1:
+        return parts[0]
+    sums = max(part.accumulator_bits for part in parts)
+    both = replace(parts[0], layer=layer, engine=BOTH_ARRAYS, accumulator_bits=sums)
+    return replace(both, parts=tuple(parts))
 
 
 def simulation_tasks(
@@ -280,27 +305,34 @@ def _placement(
     return Placement(layer, engine, rows, cols, packed, sums, in_luts=in_luts)
 
 
-def _widen(placed: list[Placement], built: int, accelerator: Accelerator) -> list[Placement]:
-    """Return the placements with the columns that packed products add.
+def _widen(planned: Plan, rows: Integers, cols: Integers, dataflow: str) -> None:
+    """Add to `cols` the columns that packed products add.
 
     A layer whose products pack more densely than those the PEs are built for has up to so many
     times the columns; it takes the multiple that is quickest, for more columns also fill longer.
     """
-    most = max((p.packed.products // built for p in placed if p.engine == "mac_array"), default=1)
-    if most <= 1:
-        return placed
-    sizes = np.array([(p.layer.m, p.layer.k, p.layer.n) for p in placed], dtype=np.int64)
-    m, k, n = sizes.T[:, :, None]
-    multiples = np.arange(1, most + 1)
-    columns = accelerator.mac_cols * multiples
-    taken = cycles(m, k, n, accelerator.mac_rows, columns, accelerator.dataflow)
-    allowed = np.array([max(1, p.packed.products // built) for p in placed])
-    taken = np.where(multiples <= allowed[:, None], taken, np.iinfo(np.int64).max)
-    best = columns[taken.argmin(axis=1)]
-    return [
-        replace(p, cols=int(c)) if p.engine == "mac_array" else p
-        for p, c in zip(placed, best, strict=True)
+    built = planned.builds["mac_array"].packed.products
+    multiples = [
+        p.packed.products // built if p.engine == "mac_array" else 1 for p in planned.pieces
     ]
+    single = cols.copy()
+    for multiple in range(2, max(multiples) + 1):
+        at = np.flatnonzero(np.array(multiples) >= multiple)
+        layers = [planned.pieces[i].layer for i in at]
+        sizes = np.array([(layer.m, layer.k, layer.n) for layer in layers], dtype=np.int64)
+        wider = multiple * single[:, at]
+        m, k, n = sizes.T
+        now, then = (
+            cycles(m, k, n, rows[:, at], columns, dataflow) for columns in (cols[:, at], wider)
+        )
+        cols[:, at] = np.where(then < now, wider, cols[:, at])
+
+
+def filling_tile(rows: Any, cols: Any, dataflow: str) -> tuple[Any, Any, Any]:
+    """Return the (m, k, n) of the smallest tile that fills a rows x cols array."""
+    burst = 16  # bytes of a DRAM burst, along the streamed axis
+    tiles = {"os": (rows, burst, cols), "ws": (burst, rows, cols), "is": (cols, rows, burst)}
+    return tiles[dataflow]
 
 
 def lane_widths(placement: Placement, dataflow: str) -> tuple[int, int, int]:
@@ -312,12 +344,44 @@ def lane_widths(placement: Placement, dataflow: str) -> tuple[int, int, int]:
     """
     if placement.parts:
         widths = [lane_widths(part, dataflow) for part in placement.parts]
-        inputs, weights, written = zip(*widths, strict=True)
-        return max(inputs), sum(weights), sum(written)
+        read, weighing, written = zip(*widths, strict=True)
+        return max(read), sum(weighing), sum(written)
     layer, rows, cols = placement.layer, placement.rows, placement.cols
     if placement.engine == "depthwise":
         return rows * layer.activation_bits, rows * layer.weight_bits, rows * layer.output_bits
-    sums = cols * placement.accumulator_bits
+    inputs, weights = layer.activation_bits, layer.weight_bits
+    return edge_widths(rows, cols, inputs, weights, placement.accumulator_bits, dataflow)
+
+
+def grid_lane_widths(planned: Plan, rows: Integers, cols: Integers, dataflow: str) -> Integers:
+    """Return `lane_widths` of every layer on every accelerator, shape (accelerators, layers, 3).
+
+    Args:
+        planned: The layers on their engines.
+        rows: Rows of each piece's engine, as `engine_sizes` gives them.
+        cols: Columns likewise.
+        dataflow: "os", "ws" or "is".
+    """
+    bits = [
+        (p.layer.activation_bits, p.layer.weight_bits, p.accumulator_bits, p.layer.output_bits)
+        for p in planned.pieces
+    ]
+    inputs, weights, sums, outputs = np.array(bits, dtype=np.int64).reshape(-1, 4).T
+    on_lanes = np.array([piece.engine == "depthwise" for piece in planned.pieces], dtype=bool)
+    edges = edge_widths(rows, cols, inputs, weights, sums, dataflow)
+    made = [
+        join.reduceat(np.where(on_lanes, rows * own, edge), planned.starts, axis=1)
+        for join, own, edge in zip(
+            (np.maximum, np.add, np.add), (inputs, weights, outputs), edges, strict=True
+        )
+    ]
+    return np.stack(made, axis=2)
+
+
+def edge_widths(
+    rows: Any, cols: Any, activation_bits: Any, weight_bits: Any, sum_bits: Any, dataflow: str
+) -> tuple[Any, Any, Any]:
+    """Return the bits a cycle at the edges of an array: inputs, weights, sums."""
     if dataflow == "is":  # activations are held in the columns, weights stream along the rows
-        return cols * layer.activation_bits, rows * layer.weight_bits, sums
-    return rows * layer.activation_bits, cols * layer.weight_bits, sums
+        return cols * activation_bits, rows * weight_bits, cols * sum_bits
+    return rows * activation_bits, cols * weight_bits, cols * sum_bits

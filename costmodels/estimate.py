@@ -4,12 +4,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from costmodels import fpga, gpu
 from costmodels.accelerator import Accelerator
 from costmodels.board import load_board, load_gpu
 from costmodels.cost import Cost, LayerCost
 from costmodels.cycles import CYCLE_MODELS, CycleModel
+from costmodels.engines import Plan
+from costmodels.grid import Grid
 from costmodels.provenance import provenance
 from costmodels.validate import check_accelerator, check_workload
 from costmodels.workload import Workload
@@ -52,26 +57,57 @@ def estimate(
     Raises:
         CostModelError: Something in the input cannot be priced; the message names it.
     """
+    model = cycle_model(cycles, cache_dir)
+    check_accelerator(accelerator)
+    check_workload(workload)
+    priced, arrays = price_grid(workload, Grid.of(accelerator), model, fabric)
+    metrics = {name: float(np.ravel(values)[0]) for name, values in arrays.items()}
+    metrics |= model_metrics(workload)
+    metrics |= gpu_metrics(workload, gpus, gpu_profile, gpu_precision)
+    backing = {"gpu": gpu.load_profile(gpu_profile).backing} if gpus else {}
+    return Cost(metrics, priced.timing.layers(), provenance(model.backing, fabric) | backing)
+
+
+def cycle_model(cycles: str | CycleModel, cache_dir: str | Path | None = None) -> CycleModel:
+    """Return the checked cycle model of that name.
+
+    Raises:
+        CostModelError: The name is unknown, or its options do not go together.
+    """
     model = cycles if isinstance(cycles, CycleModel) else CycleModel(cycles)
     if cache_dir is not None:
         model = replace(model, cache_dir=Path(cache_dir))
     model.check()
-    check_accelerator(accelerator)
-    check_workload(workload)
-    board = load_board(accelerator.board)
-    array_cycles = model.array_cycles(accelerator, workload.name)
-    priced = fpga.price(workload, accelerator, board, array_cycles, fabric)
-    metrics = fpga.metrics(priced, accelerator, board) | _model_metrics(workload)
+    return model
+
+
+def price_grid(
+    workload: Workload, grid: Grid, model: CycleModel, fabric: str, planned: Plan | None = None
+) -> tuple[fpga.FpgaCost, dict[str, Any]]:
+    """Return cost and metrics of checked accelerators of one kind.
+
+    Metrics are arrays of shape (accelerators,), or numbers where they are the same for all.
+
+    Args:
+        workload: The checked network.
+        grid: The accelerators.
+        model: What gives the cycles of arrays.
+        fabric: What prices multipliers in LUTs.
+        planned: The layers on the grid's engines where that is known already.
+    """
+    board = load_board(grid.kind.board)
+    array_cycles = model.array_cycles(grid.kind, workload.name)
+    priced = fpga.price(workload, grid, board, array_cycles, fabric, planned)
+    metrics = fpga.metrics(priced, grid, board)
     if model.name == "scalesim":
-        metrics |= _scalesim_metrics(priced, accelerator)
-    metrics |= _gpu_metrics(workload, gpus, gpu_profile, gpu_precision)
-    backing = {"gpu": gpu.load_profile(gpu_profile).backing} if gpus else {}
-    return Cost(metrics, priced.layers, provenance(model.backing, fabric) | backing)
+        metrics |= _scalesim_metrics(priced, grid)
+    return priced, metrics
 
 
-def _gpu_metrics(
+def gpu_metrics(
     workload: Workload, gpus: Sequence[str], profile_name: str, precision: str
 ) -> dict[str, float]:
+    """Return the latency of the network on each GPU by the metric's name; as in `estimate`."""
     if not gpus:
         return {}
     profile = gpu.load_profile(profile_name)
@@ -84,15 +120,17 @@ def _gpu_metrics(
     }
 
 
-def _scalesim_metrics(priced: fpga.FpgaCost, accelerator: Accelerator) -> dict[str, float]:
+def _scalesim_metrics(priced: fpga.FpgaCost, grid: Grid) -> dict[str, Any]:
     """Return the arrays' cycles as SCALE-Sim counts them, without DRAM, vector or depthwise."""
     others = ("depthwise", "vector")
-    total = sum(layer.compute_cycles for layer in priced.layers if layer.engine not in others)
-    milliseconds = total / (accelerator.clock_mhz * 1e3)
-    return {"scalesim.cycles": float(total), "scalesim.latency_ms": milliseconds}
+    timing = priced.timing
+    on_arrays = [i for i, engine in enumerate(timing.engines) if engine not in others]
+    total = timing.compute_cycles[:, on_arrays].sum(axis=1).astype(np.float64)
+    milliseconds = total / (grid.clock_mhz * 1e3)
+    return {"scalesim.cycles": total, "scalesim.latency_ms": milliseconds}
 
 
-def _model_metrics(workload: Workload) -> dict[str, float]:
+def model_metrics(workload: Workload) -> dict[str, float]:
     """Return size and mean widths; weights are weighted by count, activations by elements read."""
     with_weights = [layer for layer in workload.layers if layer.kind != "matmul"]
     weights = sum(layer.weight_elements for layer in with_weights)

@@ -1,44 +1,46 @@
-"""The FPGA template: resources, latency and energy of one accelerator for one workload."""
+"""The FPGA template: resources, latency and energy of a grid of accelerators for one workload."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from costmodels.accelerator import Accelerator
 from costmodels.board import Board
-from costmodels.buffers import buffers
-from costmodels.cost import LayerCost
+from costmodels.buffers import Blocks, blocks, buffers
 from costmodels.energy import energy_mj
-from costmodels.engines import Build, Placement, place
+from costmodels.engines import Build, Placement, Plan, engine_sizes, grid_lane_widths, plan
 from costmodels.fabric import control_cost, reconfiguration_lut
-from costmodels.latency import ArrayCycles, analytical_cycles, layer_costs
+from costmodels.grid import Grid
+from costmodels.latency import ArrayCycles, Timing, analytical_cycles, time_operations
 from costmodels.memory import Memory
 from costmodels.packing import array_dsps
 from costmodels.pe import check_profile, dsp_pe_group, log2_pe, lut_pe
+from costmodels.systolic import Integers
 from costmodels.vector_unit import Fabric, lane_cost
 from costmodels.workload import Workload
 
 
 @dataclass(frozen=True)
 class FpgaCost:
-    """Resources by part of the template, and the cost of each operation.
+    """Resources by part of the template, and the cost of each operation, on a grid.
 
     Attributes:
         parts: Fabric of "mac_array", "shift_array", "depthwise", "vector", "control" and
-            "memory_controller".
+            "memory_controller": numbers, or arrays of shape (accelerators,).
         memory: All memory blocks.
-        layers: Cost of each operation, in order.
-        energy_mj: Relative energy of one image.
+        timing: Cycles and bytes of each operation.
+        cycles: Clock cycles of one image, shape (accelerators,).
+        energy_mj: Relative energy of one image, shape (accelerators,).
     """
 
     parts: Mapping[str, Fabric]
-    memory: Memory
-    layers: tuple[LayerCost, ...]
-    energy_mj: float
-
-    @property
-    def cycles(self) -> int:
-        """Clock cycles of one image."""
-        return sum(layer.cycles for layer in self.layers)
+    memory: Blocks
+    timing: Timing
+    cycles: Integers
+    energy_mj: NDArray[np.float64]
 
     @property
     def fabric(self) -> Fabric:
@@ -48,62 +50,73 @@ class FpgaCost:
 
 def price(
     workload: Workload,
-    accelerator: Accelerator,
+    grid: Grid,
     board: Board,
     array_cycles: ArrayCycles = analytical_cycles,
     profile: str = "yosys",
+    planned: Plan | None = None,
 ) -> FpgaCost:
-    """Price a checked workload on a checked accelerator.
+    """Price a checked workload on checked accelerators.
 
     Args:
         workload: The network, for one image.
-        accelerator: The template's parameters.
-        board: What it is built on.
+        grid: The accelerators.
+        board: What they are built on.
         array_cycles: Cycles of the layers placed on arrays.
         profile: What prices multipliers in LUTs, one of `pe.PROFILES`.
+        planned: The layers on the grid's engines where that is known already.
 
     Raises:
         CostModelError: A layer has no engine, operands that no DSP takes, or the profile is
             unknown.
     """
     check_profile(profile)
-    placements, builds = place(workload, accelerator, board.dsp_type)
-    layers = layer_costs(workload, placements, accelerator, board, array_cycles)
-    cycles = sum(layer.cycles for layer in layers)
-    seconds = cycles / (accelerator.clock_mhz * 1e6)
-    energy = energy_mj(
-        placements, layers, workload.vector_operations, accelerator.dataflow, seconds
-    )
+    planned = planned or plan(workload, grid.kind, board.dsp_type)
+    sizes = engine_sizes(planned, grid)
+    timing = time_operations(workload, planned, sizes, grid, board, array_cycles)
+    cycles = timing.cycles.sum(axis=1)
+    seconds = cycles / (grid.clock_mhz * 1e6)
+    widths = grid_lane_widths(planned, *sizes, grid.kind.dataflow)
+    operations = workload.vector_operations
+    builds = planned.builds
     parts = {
-        "mac_array": _mac_array(builds.get("mac_array"), accelerator, board.dsp_type, profile),
-        "shift_array": _shift_array(builds.get("shift_array"), accelerator),
-        "depthwise": _depthwise(builds.get("depthwise"), accelerator, profile),
-        "vector": lane_cost(workload.vector_operations) * accelerator.vector_lanes,
+        "mac_array": _mac_array(builds.get("mac_array"), grid, board.dsp_type, profile),
+        "shift_array": _shift_array(builds.get("shift_array"), grid),
+        "depthwise": _depthwise(builds.get("depthwise"), grid, profile),
+        "vector": lane_cost(operations) * grid.column("vector_lanes"),
         "control": control_cost(),
         "memory_controller": _memory_controller(board),
     }
-    return FpgaCost(parts, memory_cost(placements, accelerator, board), layers, energy)
+    memory = blocks(widths, planned.placements, grid, has_uram=board.uram > 0)
+    controllers = board.memory_controllers * board.controller_bram18
+    memory = replace(memory, bram18=memory.bram18 + controllers)
+    return FpgaCost(
+        parts, memory, timing, cycles, energy_mj(planned, widths, timing, operations, seconds)
+    )
 
 
-def metrics(cost: FpgaCost, accelerator: Accelerator, board: Board) -> dict[str, float]:
-    """Return the cost as metrics by dotted name; percentages are of the whole board."""
-    fabric, memory = cost.fabric, cost.memory
-    milliseconds = cost.cycles / (accelerator.clock_mhz * 1e3)
+def metrics(cost: FpgaCost, grid: Grid, board: Board) -> dict[str, Any]:
+    """Return the cost as metrics by dotted name; percentages are of the whole board.
+
+    Each is an array of shape (accelerators,), or a number where it is the same for all.
+    """
+    fabric, memory, timing = cost.fabric, cost.memory, cost.timing
+    milliseconds = cost.cycles / (grid.clock_mhz * 1e3)
     used = {
         "dsp": (fabric.dsp, board.dsp),
-        "lut": (round(fabric.lut), board.lut),
-        "ff": (round(fabric.ff), board.ff),
+        "lut": (np.round(fabric.lut), board.lut),
+        "ff": (np.round(fabric.ff), board.ff),
         "bram": (memory.bram18 / 2, board.bram36),
         "uram": (memory.uram, board.uram),
     }
-    values = {
+    values: dict[str, Any] = {
         "fpga.latency_ms": milliseconds,
         "fpga.fps": 1e3 / milliseconds,
         "fpga.cycles": cost.cycles,
-        "fpga.compute_cycles": sum(layer.compute_cycles for layer in cost.layers),
-        "fpga.vector_cycles": sum(layer.vector_cycles for layer in cost.layers),
-        "fpga.dram_cycles": sum(layer.dram_cycles for layer in cost.layers),
-        "fpga.dram_mb": sum(layer.dram_bytes for layer in cost.layers) / 1e6,
+        "fpga.compute_cycles": timing.compute_cycles.sum(axis=1),
+        "fpga.vector_cycles": timing.vector_cycles.sum(axis=1),
+        "fpga.dram_cycles": timing.dram_cycles.sum(axis=1),
+        "fpga.dram_mb": timing.dram_bytes.sum(axis=1) / 1e6,
         "fpga.energy_mj": cost.energy_mj,
     }
     for name, (amount, limit) in used.items():
@@ -111,8 +124,8 @@ def metrics(cost: FpgaCost, accelerator: Accelerator, board: Board) -> dict[str,
         values[f"fpga.{name}_pct"] = 100 * amount / limit if limit else 0.0
     for part, resources in cost.parts.items():
         values[f"fpga.{part}_dsp"] = resources.dsp
-        values[f"fpga.{part}_lut"] = round(resources.lut)
-    return {name: float(value) for name, value in values.items()}
+        values[f"fpga.{part}_lut"] = np.round(resources.lut)
+    return values
 
 
 def memory_cost(placements: Sequence[Placement], accelerator: Accelerator, board: Board) -> Memory:
@@ -122,38 +135,36 @@ def memory_cost(placements: Sequence[Placement], accelerator: Accelerator, board
     return sum((memory.blocks for memory in memories), start=controllers)
 
 
-def _mac_array(
-    build: Build | None, accelerator: Accelerator, dsp_type: str, profile: str
-) -> Fabric:
+def _mac_array(build: Build | None, grid: Grid, dsp_type: str, profile: str) -> Fabric:
     if build is None:
         return Fabric()
-    rows, cols = accelerator.mac_rows, accelerator.mac_cols
+    rows, cols = grid.column("mac_rows"), grid.column("mac_cols")
     widths = build.weight_bits, build.activation_bits, build.accumulator_bits
-    if accelerator.mac_pe == "lut":
+    if grid.kind.mac_pe == "lut":
         return lut_pe(*widths, profile) * (rows * cols)
-    dsps = array_dsps(rows, cols, build.packed, accelerator.dataflow)
+    dsps = array_dsps(rows, cols, build.packed, grid.kind.dataflow)
     group = dsp_pe_group(*widths, build.modes[-1], dsp_type)
     return (group + Fabric(lut=reconfiguration_lut(len(build.modes)))) * dsps
 
 
-def _shift_array(build: Build | None, accelerator: Accelerator) -> Fabric:
+def _shift_array(build: Build | None, grid: Grid) -> Fabric:
     if build is None:
         return Fabric()
     pe = log2_pe(build.weight_bits, build.activation_bits, build.accumulator_bits)
-    return pe * (accelerator.shift_rows * accelerator.shift_cols)
+    return pe * (grid.column("shift_rows") * grid.column("shift_cols"))
 
 
-def _depthwise(build: Build | None, accelerator: Accelerator, profile: str) -> Fabric:
+def _depthwise(build: Build | None, grid: Grid, profile: str) -> Fabric:
     if build is None:
         return Fabric()
     widths = build.weight_bits, build.activation_bits, build.accumulator_bits
     if not build.packed.products:
         lane = log2_pe(*widths)
-    elif accelerator.mac_pe == "lut":
+    elif grid.kind.mac_pe == "lut":
         lane = lut_pe(*widths, profile)
     else:
         lane = dsp_pe_group(*widths, build.packed)
-    return lane * accelerator.depthwise_lanes
+    return lane * grid.column("depthwise_lanes")
 
 
 def _memory_controller(board: Board) -> Fabric:

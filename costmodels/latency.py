@@ -1,138 +1,238 @@
-"""Cycles and DRAM bytes of every operation on the accelerator template.
+"""Cycles and DRAM bytes of every operation on accelerators of the template.
 
 Buffers are double: while the engine works on one tile, the DRAM moves the next, and the vector
 unit finishes the last. A layer therefore takes the longest of the three. Layers run one after
 another, each reading its operands from DRAM and writing its result there.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from costmodels import systolic
-from costmodels.accelerator import Accelerator
 from costmodels.board import Board
 from costmodels.cost import LayerCost
-from costmodels.engines import Placement, array_parts
-from costmodels.systolic import ceil_div
+from costmodels.engines import Placement, Plan
+from costmodels.grid import Grid
+from costmodels.systolic import Integers, ceil_div
 from costmodels.tiling import dram_bytes
-from costmodels.vector_unit import function_of, fused_cycles, operation_bytes, operation_cycles
+from costmodels.vector_unit import (
+    cycles_by_lanes,
+    function_of,
+    fused_cycles_by_lanes,
+    operation_bytes,
+)
 from costmodels.workload import MatrixLayer, VectorOperation, Workload
 
-ArrayCycles = Callable[[Sequence[Placement], str], Sequence[int]]
+# From layers on arrays, rows and columns of theirs on each accelerator, shape (accelerators,
+# layers), and the dataflow to cycles of the same shape, all repeats included.
+ArrayCycles = Callable[[Sequence[Placement], Integers, Integers, str], Integers]
+_Number = TypeVar("_Number", np.int64, np.float64)
+_BOUNDS = ("array", "vector", "dram")
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Cycles and bytes of every operation on every accelerator of a grid.
+
+    Arrays have shape (accelerators, operations): the matrix layers, then the vector operations that
+    are not fused into one; `order` sorts them by execution. What they hold is said in `LayerCost`.
+
+    Attributes:
+        names: Names of the operations.
+        engines: Their engines.
+        macs: Their multiply-accumulates, shape (operations,).
+        capacity: Multiply-accumulates a cycle of their engines, 1 of the vector unit.
+        compute_cycles: Cycles of the engine alone.
+        vector_cycles: Cycles of the vector unit.
+        dram_cycles: Cycles of the DRAM.
+        dram_bytes: Bytes moved.
+        order: Indices of the operations as they are executed.
+    """
+
+    names: tuple[str, ...]
+    engines: tuple[str, ...]
+    macs: Integers
+    capacity: NDArray[np.float64]
+    compute_cycles: Integers
+    vector_cycles: Integers
+    dram_cycles: Integers
+    dram_bytes: Integers
+    order: tuple[int, ...]
+
+    @cached_property
+    def cycles(self) -> Integers:
+        """Clock cycles from first to last."""
+        return np.maximum(np.maximum(self.compute_cycles, self.vector_cycles), self.dram_cycles)
+
+    @property
+    def bound(self) -> NDArray[np.intp]:
+        """Which of array, vector and DRAM sets the cycles: 0, 1 or 2, the first where equal."""
+        busy = np.stack([self.compute_cycles, self.vector_cycles, self.dram_cycles])
+        return busy.argmax(axis=0)
+
+    @property
+    def utilisation(self) -> NDArray[np.float64]:
+        """Multiply-accumulates over the engine's capacity in the cycles."""
+        return self.macs / (self.cycles * self.capacity)
+
+    def figure(self, name: str) -> NDArray[Any]:
+        """Return an attribute of `LayerCost` in order of execution, (accelerators, operations)."""
+        if name == "bound_by":
+            return np.array(_BOUNDS)[self.bound[:, self.order]]
+        return getattr(self, name)[:, self.order]
+
+    def layers(self, accelerator: int = 0) -> tuple[LayerCost, ...]:
+        """Return the cost of each operation on one of the accelerators, in order of execution."""
+        columns = (
+            self.cycles,
+            self.compute_cycles,
+            self.vector_cycles,
+            self.dram_cycles,
+            self.dram_bytes,
+            self.bound,
+            self.utilisation,
+        )
+        rows = list(zip(*(column[accelerator].tolist() for column in columns), strict=True))
+        made = []
+        for i in self.order:
+            total, compute, vector, dram, size, bound, used = rows[i]
+            busy = total, compute, vector, dram, size
+            made.append(LayerCost(self.names[i], self.engines[i], *busy, _BOUNDS[bound], used))
+        return tuple(made)
 
 
 def analytical_cycles(
-    placements: Sequence[Placement], dataflow: str, *, drain: bool = False, overlap: bool = False
-) -> list[int]:
+    placements: Sequence[Placement],
+    rows: Integers,
+    cols: Integers,
+    dataflow: str,
+    *,
+    drain: bool = False,
+    overlap: bool = False,
+) -> Integers:
     """Return the closed-form cycles of layers placed on arrays, all repeats included.
 
-    The options are those of `systolic.cycles`.
+    Args:
+        placements: The layers.
+        rows: Rows of their arrays on each accelerator, shape (accelerators, layers).
+        cols: Columns likewise.
+        dataflow: "os", "ws" or "is".
+        drain: As in `systolic.cycles`.
+        overlap: As in `systolic.cycles`.
     """
-    sizes = np.array(
-        [(p.layer.m, p.layer.k, p.layer.n, p.rows, p.cols) for p in placements], dtype=np.int64
-    ).reshape(-1, 5)
-    repeats = np.array([p.layer.repeats for p in placements], dtype=np.int64)
-    m, k, n, rows, cols = sizes.T
-    once = systolic.cycles(m, k, n, rows, cols, dataflow, drain=drain, overlap=overlap)
-    return [int(c) for c in once * repeats]
+    layers = [placement.layer for placement in placements]
+    sizes = [(layer.m, layer.k, layer.n, layer.repeats) for layer in layers]
+    m, k, n, repeats = np.array(sizes, dtype=np.int64).reshape(-1, 4).T
+    return systolic.cycles(m, k, n, rows, cols, dataflow, drain=drain, overlap=overlap) * repeats
 
 
-def layer_costs(
+def time_operations(
     workload: Workload,
-    placements: Sequence[Placement],
-    accelerator: Accelerator,
+    planned: Plan,
+    sizes: tuple[Integers, Integers],
+    grid: Grid,
     board: Board,
     array_cycles: ArrayCycles = analytical_cycles,
-) -> tuple[LayerCost, ...]:
-    """Return the cost of every operation that is not fused into another, in order."""
-    compute = engine_cycles(placements, accelerator, array_cycles)
-    fused = _fused(workload.vector_operations)
-    moved = dram_bytes(placements, accelerator)
-    bytes_per_cycle = board.bytes_per_cycle(accelerator.clock_mhz)
-    priced: dict[str, LayerCost] = {}
-    for placement, cycles, size in zip(placements, compute, moved, strict=True):
-        layer = placement.layer
-        work = fused.get(layer.name, [])
-        size += sum(side_bytes(operation) for operation in work)
-        vector = fused_cycles(work, accelerator.vector_lanes)
-        dram = _dram_cycles(size, bytes_per_cycle)
-        priced[layer.name] = _layer_cost(placement, cycles, vector, dram, size)
-    return tuple(
-        priced[op.name]
-        if isinstance(op, MatrixLayer)
-        else _vector_cost(op, accelerator.vector_lanes, bytes_per_cycle)
-        for op in workload.operations
-        if isinstance(op, MatrixLayer) or op.fused_into is None
+) -> Timing:
+    """Return cycles and bytes of every operation that is not fused into another.
+
+    Args:
+        workload: The network.
+        planned: Its layers on their engines.
+        sizes: Rows and columns of each piece's engine (`engines.engine_sizes`).
+        grid: The accelerators.
+        board: Their board.
+        array_cycles: Cycles of layers on arrays.
+    """
+    fused, alone = _split(workload)
+    compute = engine_cycles(planned, *sizes, grid.kind.dataflow, array_cycles)
+    sides = [sum(map(side_bytes, work)) for work in fused]
+    moved = dram_bytes(planned, grid, *sizes) + np.array(sides, dtype=np.int64)
+    some, which = grid.distinct(["vector_lanes"])
+    lanes = grid.column("vector_lanes")[some]
+    vector = np.concatenate(
+        [fused_cycles_by_lanes(fused, lanes), cycles_by_lanes(alone, lanes)], axis=1
+    )
+    written = np.array([operation_bytes(operation) for operation in alone], dtype=np.int64)
+    size = np.concatenate([moved, np.broadcast_to(written, (len(grid), len(alone)))], axis=1)
+    per_cycle = np.array([board.bytes_per_cycle(clock) for clock in grid.clock_mhz.tolist()])
+    return Timing(
+        names=(*(layer.name for layer in workload.layers), *(op.name for op in alone)),
+        engines=(*(p.engine for p in planned.placements), *["vector"] * len(alone)),
+        macs=np.array([p.layer.macs for p in planned.placements] + [0] * len(alone)),
+        capacity=_padded(_capacity(planned, *sizes), len(alone), 1.0),
+        compute_cycles=_padded(compute, len(alone), 0),
+        vector_cycles=vector[which],
+        dram_cycles=np.ceil(size / per_cycle[:, None]).astype(np.int64),
+        dram_bytes=size,
+        order=_order(workload),
     )
 
 
 def engine_cycles(
-    placements: Sequence[Placement], accelerator: Accelerator, array_cycles: ArrayCycles
-) -> list[int]:
-    """Return the cycles of each layer on its engine.
+    planned: Plan, rows: Integers, cols: Integers, dataflow: str, array_cycles: ArrayCycles
+) -> Integers:
+    """Return the cycles of each layer on its engine, shape (accelerators, layers).
 
     A lane of the depthwise engine works on one channel, one multiply-accumulate a cycle. A layer
     split over both arrays takes as long as its slower part. The shift array passes once for each
     power of two that a weight is the sum of. Zero weights save no cycle.
     """
-    on_arrays = array_parts(placements)
-    arrays = iter(array_cycles(on_arrays, accelerator.dataflow)) if on_arrays else iter(())
-    return [
-        -(-p.layer.repeats * p.layer.n // p.rows) * p.layer.m * p.layer.k
-        if p.engine == "depthwise"
-        else max(next(arrays) * part.passes for part in p.parts or (p,))
-        for p in placements
-    ]
-
-
-def _fused(operations: Iterable[VectorOperation]) -> dict[str, list[VectorOperation]]:
-    by_layer: dict[str, list[VectorOperation]] = {}
-    for operation in operations:
-        if operation.fused_into is not None:
-            by_layer.setdefault(operation.fused_into, []).append(operation)
-    return by_layer
+    on_lanes = np.array([piece.engine == "depthwise" for piece in planned.pieces], dtype=bool)
+    arrays, lanes = np.flatnonzero(~on_lanes), np.flatnonzero(on_lanes)
+    taken = np.empty_like(rows)
+    if len(arrays):
+        pieces = [planned.pieces[i] for i in arrays]
+        passes = np.array([piece.passes for piece in pieces], dtype=np.int64)
+        found = array_cycles(pieces, rows[:, arrays], cols[:, arrays], dataflow)
+        taken[:, arrays] = found * passes
+    if len(lanes):
+        layers = [planned.pieces[i].layer for i in lanes]
+        channels = np.array([layer.repeats * layer.n for layer in layers], dtype=np.int64)
+        window = np.array([layer.m * layer.k for layer in layers], dtype=np.int64)
+        taken[:, lanes] = ceil_div(channels, rows[:, lanes]) * window
+    return np.maximum.reduceat(taken, planned.starts, axis=1)
 
 
 def side_bytes(operation: VectorOperation) -> int:
     """Return the bytes of the operands a fused operation has besides the layer's result."""
     extra = function_of(operation).operands - 1
-    return int(ceil_div(operation.elements * extra * operation.input_bits, 8))
+    return -(-operation.elements * extra * operation.input_bits // 8)
 
 
-def _dram_cycles(size: int, bytes_per_cycle: float) -> int:
-    return int(np.ceil(size / bytes_per_cycle))
+def _split(workload: Workload) -> tuple[list[list[VectorOperation]], list[VectorOperation]]:
+    """Return the operations fused into each layer, and those that stand alone."""
+    fused: dict[str | None, list[VectorOperation]] = {}
+    for operation in workload.vector_operations:
+        fused.setdefault(operation.fused_into, []).append(operation)
+    return [fused.get(layer.name, []) for layer in workload.layers], fused.get(None, [])
 
 
-def _layer_cost(placement: Placement, compute: int, vector: int, dram: int, size: int) -> LayerCost:
-    times = {"array": compute, "vector": vector, "dram": dram}
-    bound = max(times, key=lambda name: times[name])
-    cycles = times[bound]
-    return LayerCost(
-        name=placement.layer.name,
-        engine=placement.engine,
-        cycles=cycles,
-        compute_cycles=compute,
-        vector_cycles=vector,
-        dram_cycles=dram,
-        dram_bytes=size,
-        bound_by=bound,
-        utilisation=placement.layer.macs / (cycles * placement.capacity),
-    )
+def _order(workload: Workload) -> tuple[int, ...]:
+    """Return where each priced operation is in (layers, vector operations), as executed."""
+    order = []
+    layers, alone = 0, len(workload.layers)
+    for operation in workload.operations:
+        if isinstance(operation, MatrixLayer):
+            order.append(layers)
+            layers += 1
+        elif operation.fused_into is None:
+            order.append(alone)
+            alone += 1
+    return tuple(order)
 
 
-def _vector_cost(operation: VectorOperation, lanes: int, bytes_per_cycle: float) -> LayerCost:
-    compute = operation_cycles(operation, lanes)
-    size = operation_bytes(operation)
-    dram = _dram_cycles(size, bytes_per_cycle)
-    return LayerCost(
-        name=operation.name,
-        engine="vector",
-        cycles=max(compute, dram),
-        compute_cycles=0,
-        vector_cycles=compute,
-        dram_cycles=dram,
-        dram_bytes=size,
-        bound_by="vector" if compute >= dram else "dram",
-        utilisation=0.0,
-    )
+def _capacity(planned: Plan, rows: Integers, cols: Integers) -> NDArray[np.float64]:
+    """Return `Placement.capacity` of every layer on every accelerator."""
+    passes = np.array([piece.passes for piece in planned.pieces], dtype=np.int64)
+    return np.add.reduceat(rows * cols / passes, planned.starts, axis=1)
+
+
+def _padded(values: NDArray[_Number], count: int, value: float) -> NDArray[_Number]:
+    """Return the values of the layers followed by `value` for each operation that stands alone."""
+    return np.concatenate([values, np.full((len(values), count), value, values.dtype)], axis=1)

@@ -1,6 +1,7 @@
 """Block RAM, UltraRAM and LUT RAM of the buffers."""
 
 from dataclasses import dataclass
+from typing import Any
 
 # Shapes (depth, width) of an 18-kbit block: AMD UG573 (the last as simple dual port).
 BRAM18_SHAPES = ((16384, 1), (8192, 2), (4096, 4), (2048, 9), (1024, 18), (512, 36))
@@ -81,6 +82,9 @@ def place(depth: int, width: int, *, has_uram: bool) -> Memory:
     return Memory(bram18=bram18_blocks(depth, width))
 
 
-def buffer_depth(size_kb: int, width: int) -> int:
-    """Return the words of a double buffer whose halves hold `size_kb` kB (1024 bytes) each."""
+def buffer_depth(size_kb: Any, width: Any) -> Any:
+    """Return the words of a double buffer whose halves hold `size_kb` kB (1024 bytes) each.
+
+    Both are numbers, or arrays of them.
+    """
     return 2 * -(-size_kb * 8192 // width)

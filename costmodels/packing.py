@@ -14,6 +14,7 @@ codes are assumed: unsigned activations are shifted by half their range, a const
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from costmodels.errors import CostModelError
 
@@ -156,16 +157,16 @@ def _steps(
 
 
 def array_dsps(
-    rows: int, cols: int, packed: Packing, dataflow: str = "os", *, double_pumped: bool = False
-) -> int:
+    rows: Any, cols: Any, packed: Packing, dataflow: str = "os", *, double_pumped: bool = False
+) -> Any:
     """Return the DSPs of a rows x cols array of PEs.
 
     Weights lie along the columns of an output- or weight-stationary array and along the streamed
     rows of an input-stationary one, whose columns hold activations.
 
     Args:
-        rows: Rows of PEs.
-        cols: Columns of PEs.
+        rows: Rows of PEs, a number or an array of them.
+        cols: Columns of PEs likewise.
         packed: Products of one DSP.
         dataflow: "os", "ws" or "is".
         double_pumped: The DSPs run at twice the array's clock (AMD DPU), halving their number.

@@ -4,10 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from costmodels.accelerator import Accelerator
-from costmodels.engines import Placement
-from costmodels.systolic import Integers
+from costmodels.engines import Placement, Plan, filling_tile
+from costmodels.grid import ARRAYS, BUFFERS, Grid
+from costmodels.systolic import Integers, ceil_div
 from costmodels.traffic import Products, Tilings, best_tilings
 from costmodels.workload import MatrixLayer
 
@@ -72,25 +74,60 @@ class Traffic:
         return self.input_bytes + self.weight_bytes + self.constant_bytes + self.output_bytes
 
 
-def dram_bytes(placements: Sequence[Placement], accelerator: Accelerator) -> list[int]:
-    """Return the bytes each layer moves: operands at the best tiling, constants and results."""
-    if not placements:
-        return []
-    _, _, bits = _tiled(placements, accelerator)
-    return [-(-int(total) // 8) for total in bits.sum(axis=1)]
+def dram_bytes(planned: Plan, grid: Grid, rows: Integers, cols: Integers) -> Integers:
+    """Return the bytes each layer moves: operands at the best tiling, constants and results.
+
+    Args:
+        planned: The layers on their engines.
+        grid: The accelerators.
+        rows: Rows of each piece's engine on each accelerator, as `engine_sizes` gives them.
+        cols: Columns likewise.
+
+    Returns:
+        Bytes, shape (accelerators, layers).
+    """
+    columns = _columns(planned.placements)
+    firsts, same = _distinct_layers(planned.placements, columns)
+    some, which = grid.distinct((*ARRAYS, *BUFFERS))
+    at = np.ix_(some, planned.starts[firsts])
+    halves = _half_bits(grid)[some]
+    _, _, bits = _tiled(columns[:, firsts], rows[at], cols[at], halves, grid.kind.dataflow)
+    return ceil_div(bits.sum(axis=2), 8)[np.ix_(which, same)]
+
+
+def _distinct_layers(
+    placements: Sequence[Placement], columns: Integers
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return one layer of each kind whose tiles and bits are the same, and which stands for which.
+
+    Networks repeat their blocks.
+    """
+    found: dict[object, int] = {}
+    firsts: list[int] = []
+    same = []
+    for i, (placement, row) in enumerate(zip(placements, columns.T.tolist(), strict=True)):
+        kind = found.setdefault((placement.engine, placement.packed, *row), len(firsts))
+        if kind == len(firsts):
+            firsts.append(i)
+        same.append(kind)
+    return np.array(firsts, dtype=np.intp), np.array(same, dtype=np.intp)
 
 
 def layer_traffic(placements: Sequence[Placement], accelerator: Accelerator) -> list[Traffic]:
     """Return the bytes of each operand of each layer and the tiling behind them.
 
-    The totals are those of `dram_bytes`.
+    The totals are those of `dram_bytes` on this accelerator.
     """
     if not placements:
         return []
-    products, tilings, bits = _tiled(placements, accelerator)
-    tiles = _tiles(products, tilings, accelerator)
+    halves = _half_bits(Grid.of(accelerator))
+    sizes = np.array([[(p.rows, p.cols) for p in placements]], dtype=np.int64)
+    products, tilings, bits = _tiled(
+        _columns(placements), sizes[..., 0], sizes[..., 1], halves, accelerator.dataflow
+    )
+    tiles = _tiles(products, tilings, halves[0])
     moved = []
-    for placement, row, tile in zip(placements, bits.tolist(), tiles, strict=True):
+    for placement, row, tile in zip(placements, bits[0].tolist(), tiles, strict=True):
         first, second, constants, outputs = whole_bytes(row)
         tiling = None if placement.engine == "depthwise" else tile
         moved.append(Traffic(first, second, constants, outputs, tiling))
@@ -104,40 +141,67 @@ def whole_bytes(bits: Sequence[int]) -> list[int]:
 
 
 def _tiled(
-    placements: Sequence[Placement], accelerator: Accelerator
+    columns: Integers,
+    rows: Integers,
+    cols: Integers,
+    halves: Integers,
+    dataflow: str,
 ) -> tuple[Products, Tilings, Integers]:
-    """Return products, tilings and the bits of input, weights, constants and output by layer."""
-    products = _products(placements, accelerator.dataflow)
-    tilings = best_tilings(products, *_half_bits(accelerator))
-    streamed = np.array([placement.engine == "depthwise" for placement in placements])
-    repeats = np.array([placement.layer.repeats for placement in placements], dtype=np.int64)
-    others = [_constant_and_output_bits(placement.layer) for placement in placements]
-    constants, outputs = np.array(others, dtype=np.int64).T
-    first = np.where(streamed, products.first_bits, tilings.first_bits) * repeats
-    second = np.where(streamed, products.second_bits, tilings.second_bits) * repeats
-    return products, tilings, np.stack([first, second, constants, outputs], axis=1)
+    """Return products, tilings and bits, of each layer on each accelerator.
+
+    Args:
+        columns: What `_columns` says of the layers.
+        rows: Rows of their engines, shape (accelerators, layers).
+        cols: Columns likewise.
+        halves: Bits of a half of the three buffers, shape (accelerators, 3).
+        dataflow: "os", "ws" or "is".
+
+    Returns:
+        Products and tilings of length accelerators x layers, and the bits of input, weights,
+        constants and output, shape (accelerators, layers, 4).
+    """
+    repeats, constants, outputs = columns[7:10]
+    streamed = columns[10].astype(bool)
+    products = _products(columns[:7], streamed, rows, cols, dataflow)
+    tilings = best_tilings(products, *np.repeat(halves, rows.shape[1], axis=0).T)
+    bits = np.empty((*rows.shape, 4), dtype=np.int64)
+    for i, name in enumerate(("first_bits", "second_bits")):
+        tiled = getattr(tilings, name).reshape(rows.shape)
+        bits[..., i] = np.where(streamed, columns[3 + i], tiled) * repeats
+    bits[..., 2], bits[..., 3] = constants, outputs
+    return products, tilings, bits
 
 
-def _half_bits(accelerator: Accelerator) -> tuple[int, int, int]:
-    a = accelerator
-    return a.input_buffer_kb * 8192, a.weight_buffer_kb * 8192, a.output_buffer_kb * 8192
+def _half_bits(grid: Grid) -> Integers:
+    return np.stack([grid.column(name) * 8192 for name in BUFFERS], axis=1)
 
 
-def _constant_and_output_bits(layer: MatrixLayer) -> tuple[int, int]:
-    constants = 0 if layer.kind == "matmul" else CONSTANT_BITS * layer.n * layer.repeats
-    return constants, layer.output_elements * layer.output_bits
+def _columns(placements: Sequence[Placement]) -> Integers:
+    """Return the numbers that the layers' tiles and bits follow from, shape (11, layers).
 
-
-def _products(placements: Sequence[Placement], dataflow: str) -> Products:
+    These are m, k, n; bits of both operands, of the halo and of a sum; repeats; bits of constants
+    and of outputs; 1 on the depthwise engine.
+    """
     rows = []
     for placement in placements:
         layer = placement.layer
         first = -(-layer.input_elements // layer.repeats) * layer.activation_bits
         second = -(-layer.weight_elements // layer.repeats) * layer.weight_bits
-        sums, smallest = placement.accumulator_bits, placement.smallest_tile(dataflow)
-        halo = _halo_bits(layer)
-        rows.append((layer.m, layer.k, layer.n, first, second, halo, sums, *smallest))
-    return Products(*np.array(rows, dtype=np.int64).T)
+        constants = 0 if layer.kind == "matmul" else CONSTANT_BITS * layer.n * layer.repeats
+        outputs = layer.output_elements * layer.output_bits
+        bits = first, second, _halo_bits(layer), placement.accumulator_bits
+        others = layer.repeats, constants, outputs, placement.engine == "depthwise"
+        rows.append((layer.m, layer.k, layer.n, *bits, *others))
+    return np.array(rows, dtype=np.int64).reshape(-1, 11).T
+
+
+def _products(
+    columns: Integers, streamed: NDArray[np.bool_], rows: Integers, cols: Integers, dataflow: str
+) -> Products:
+    least = zip(filling_tile(rows, cols, dataflow), (1, columns[1], 1), columns[:3], strict=True)
+    smallest = (np.minimum(np.where(streamed, one, fill), whole) for fill, one, whole in least)
+    shaped = [np.broadcast_to(column, rows.shape).ravel() for column in (*columns, *smallest)]
+    return Products(*shaped)
 
 
 def _halo_bits(layer: MatrixLayer) -> int:
@@ -149,8 +213,7 @@ def _halo_bits(layer: MatrixLayer) -> int:
     return shared_rows * layer.in_width * channels * layer.activation_bits
 
 
-def _tiles(p: Products, t: Tilings, accelerator: Accelerator) -> Iterator[Tiling]:
-    halves = _half_bits(accelerator)
+def _tiles(p: Products, t: Tilings, halves: Integers) -> Iterator[Tiling]:
     for i in range(len(p.m)):
         m, k, n = (int(column[i]) for column in (t.tile_m, t.tile_k, t.tile_n))
         whole_m, whole_k, whole_n = (int(column[i]) for column in (p.m, p.k, p.n))
@@ -159,7 +222,7 @@ def _tiles(p: Products, t: Tilings, accelerator: Accelerator) -> Iterator[Tiling
         second = -(-k * n * int(p.second_bits[i]) // (whole_k * whole_n))
         sums = m * n * int(p.accumulator_bits[i])
         inputs, weights, outputs = (
-            -(-min(pair) // 8) for pair in zip((first, second, sums), halves, strict=True)
+            -(-min(pair) // 8) for pair in zip((first, second, sums), halves.tolist(), strict=True)
         )
         order = ("m", "n", "k") if t.rows_outermost[i] else ("n", "m", "k")
         halo = -(-int(p.halo_bits[i]) // 8) if counts[0] > 1 else 0

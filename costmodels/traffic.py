@@ -12,8 +12,8 @@ A tile that stays in place is not read again. The cheapest is taken; tiles are n
 the array works on at once, and a tile of that size always fits (the array's own registers hold it).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from costmodels.systolic import Integers, ceil_div
 
 _MAX_CUTS = 64
-_NEVER = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True)
@@ -81,14 +80,17 @@ class Tilings:
 
 
 def best_tilings(
-    products: Products, input_bits: int, weight_bits: int, output_bits: int
+    products: Products,
+    input_bits: int | Integers,
+    weight_bits: int | Integers,
+    output_bits: int | Integers,
 ) -> Tilings:
     """Return the tiling of each product that reads the fewest DRAM bits.
 
     Args:
         products: The products.
-        input_bits: Size in bits of one half of the input buffer.
-        weight_bits: Size in bits of one half of the weight buffer.
+        input_bits: Size in bits of one half of the input buffer, one for all products or each.
+        weight_bits: Size in bits of one half of the weight buffer, likewise.
         output_bits: Size in bits of one half of the output buffer, which holds partial sums.
     """
     p = products
@@ -99,21 +101,46 @@ def best_tilings(
     )
     sums = np.maximum(output_bits // p.accumulator_bits, p.min_m * p.min_n)
     whole = (p.min_m * p.k <= first) & (p.k * p.min_n <= second)
-    candidates = (
-        _rows_outermost(p, first, second, sums),
-        _columns_outermost(p, first, second, sums),
-        _cut_reduction(p, first, second, sums),
+    rows, columns = (
+        outermost(p, first, second, sums) for outermost in (_rows_outermost, _columns_outermost)
     )
-    totals = [np.where(whole, tiling.bits, _NEVER) for tiling in candidates[:2]]
-    return _choose(candidates, np.argmin([*totals, candidates[2].bits], axis=0))
+    best = _where(rows.bits <= columns.bits, rows, columns)
+    least = _least_with_cut_reduction(p, first, second, sums)
+    cut = np.flatnonzero(~whole | (best.bits > least))
+    if len(cut):
+        tried = _cut_reduction(_at(p, cut), first[cut], second[cut], sums[cut])
+        better = ~whole[cut] | (tried.bits < best.bits[cut])
+        _put(best, cut[better], _at(tried, better))
+    return best
 
 
-def _choose(candidates: Sequence[Tilings], choice: NDArray[np.int64]) -> Tilings:
-    columns = (
-        np.choose(choice, [getattr(tiling, item.name) for tiling in candidates])
-        for item in fields(Tilings)
-    )
-    return Tilings(*columns)
+_Columns = TypeVar("_Columns", Products, Tilings)
+
+
+def _at(columns: _Columns, where: NDArray[Any]) -> _Columns:
+    return type(columns)(*(getattr(columns, item.name)[where] for item in fields(columns)))
+
+
+def _put(columns: Tilings, where: NDArray[np.intp], values: Tilings) -> None:
+    for item in fields(Tilings):
+        getattr(columns, item.name)[where] = getattr(values, item.name)
+
+
+def _where(condition: NDArray[np.bool_], yes: Tilings, no: Tilings) -> Tilings:
+    pairs = ((getattr(yes, item.name), getattr(no, item.name)) for item in fields(Tilings))
+    return Tilings(*(np.where(condition, *pair) for pair in pairs))
+
+
+def _least_with_cut_reduction(
+    p: Products, first: Integers, second: Integers, sums: Integers
+) -> Integers:
+    """Return a bound on the bits that any tiling of a cut reduction reads: both sizes at most.
+
+    It spares the search where tiles of the whole reduction are at least as good.
+    """
+    height = np.clip(np.minimum(first // p.min_k, sums // p.min_n), 1, p.m)
+    width = np.clip(np.minimum(second // p.min_k, sums // p.min_m), 1, p.n)
+    return ceil_div(p.m, height) * p.second_bits + ceil_div(p.n, width) * p.first_bits
 
 
 def _rows_outermost(p: Products, first: Integers, second: Integers, sums: Integers) -> Tilings:

@@ -1,7 +1,9 @@
 """Checks on what the cost models are given: clear errors instead of meaningless figures."""
 
 import math
+from collections.abc import Collection, Sequence
 from dataclasses import fields
+from operator import attrgetter, ge
 
 from costmodels.accelerator import Accelerator
 from costmodels.board import load_board
@@ -19,6 +21,37 @@ APOT_BITS = (2, 7)
 _MAY_BE_ZERO = {"mac_rows", "mac_cols", "shift_rows", "shift_cols", "depthwise_lanes"}
 _MAY_BE_ZERO |= {"in_height", "in_width", "in_channels", "out_channels"}
 _MAX_BITS = 32
+
+
+class _Sizes:
+    """The fields of an operation that are whole numbers, read at once."""
+
+    def __init__(self, kind: type, words: Collection[str]) -> None:
+        self.names = tuple(item.name for item in fields(kind) if item.name not in words)
+        self.read = attrgetter(*self.names)
+        self.least = tuple(0 if name in _MAY_BE_ZERO else 1 for name in self.names)
+
+    def sound(self, operation: object) -> bool:
+        """Return whether all are whole numbers and none is below its least."""
+        values = self.read(operation)
+        return set(map(type, values)) == {int} and all(map(ge, values, self.least))
+
+
+# Fields that are checked together are a pair.
+_ACCELERATOR_PAIRS = tuple(
+    attrgetter(*pair)
+    for pair in (
+        ("mac_rows", "mac_cols"),
+        ("shift_rows", "shift_cols"),
+        ("input_buffer_kb", "weight_buffer_kb"),
+        ("output_buffer_kb", "vector_lanes"),
+        ("depthwise_lanes", "clock_mhz"),
+        ("board", "dataflow"),
+        ("precision", "mac_pe"),
+    )
+)
+_LAYER_SIZES = _Sizes(MatrixLayer, ("name", "kind", "weight_scheme", "log2_share"))
+_VECTOR_SIZES = _Sizes(VectorOperation, ("name", "function", "fused_into"))
 
 
 def check_accelerator(accelerator: Accelerator) -> None:
@@ -45,6 +78,34 @@ def check_accelerator(accelerator: Accelerator) -> None:
                 "give both, or 0 for both to leave the array out"
             )
     load_board(accelerator.board)
+
+
+def check_accelerators(accelerators: Sequence[Accelerator]) -> None:
+    """Check every field of every accelerator, as `check_accelerator` does.
+
+    Raises:
+        CostModelError: There is no accelerator, or one is wrong; the message says which.
+    """
+    if not accelerators:
+        raise CostModelError("accelerators: there are none; give at least one")
+    # A grid holds few values of each field: only an accelerator with a new one needs a look.
+    fresh: set[int] = set()
+    for read in _ACCELERATOR_PAIRS:
+        known: set[tuple[object, ...]] = set()
+        for i, (one, other) in enumerate(map(read, accelerators)):
+            key = one, other, type(one), type(other)
+            if key not in known:
+                known.add(key)
+                fresh.add(i)
+    for i in sorted(fresh):
+        _check_one_of(i, accelerators[i])
+
+
+def _check_one_of(index: int, accelerator: Accelerator) -> None:
+    try:
+        check_accelerator(accelerator)
+    except CostModelError as error:
+        raise CostModelError(f"accelerators[{index}]: {error}") from None
 
 
 def check_workload(workload: Workload) -> None:
@@ -75,9 +136,7 @@ def _check_layer(layer: MatrixLayer) -> None:
     where = f"layer '{layer.name}'"
     _check_choice(where, "kind", layer.kind, KINDS)
     _check_choice(where, "weight_scheme", layer.weight_scheme, SCHEMES)
-    for name, value in vars(layer).items():
-        if name not in ("name", "kind", "weight_scheme", "log2_share"):
-            _check_size(where, name, value)
+    _check_sizes(where, layer, _LAYER_SIZES)
     _check_bits(where, layer, ("weight_bits", "activation_bits", "output_bits"))
     _check_scheme(where, layer)
     if layer.in_height and (
@@ -102,11 +161,18 @@ def _check_scheme(where: str, layer: MatrixLayer) -> None:
 def _check_vector(operation: VectorOperation, layers: set[str]) -> None:
     where = f"operation '{operation.name}'"
     function_of(operation)
-    for name in ("elements", "row_length", "input_bits", "output_bits"):
-        _check_size(where, name, getattr(operation, name))
+    _check_sizes(where, operation, _VECTOR_SIZES)
     _check_bits(where, operation, ("input_bits", "output_bits"))
     if operation.fused_into is not None and operation.fused_into not in layers:
         raise CostModelError(f"{where}: fused_into names '{operation.fused_into}', not a layer")
+
+
+def _check_sizes(where: str, operation: object, sizes: "_Sizes") -> None:
+    """Check whole numbers; one look at all of them, since nearly all workloads are sound."""
+    if sizes.sound(operation):
+        return
+    for name in sizes.names:
+        _check_size(where, name, getattr(operation, name))
 
 
 def _check_size(where: str, name: str, value: object) -> None:

@@ -5,12 +5,15 @@ Every lane holds one circuit of each function the workload uses. The circuits ar
 simulate them); their resources (`vector_unit.csv`) are synthesis results.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
+
+import numpy as np
 
 from costmodels.errors import CostModelError
-from costmodels.systolic import ceil_div
+from costmodels.systolic import Integers, ceil_div
 from costmodels.tables import read_table
 from costmodels.workload import VectorOperation
 
@@ -78,17 +81,17 @@ FUNCTIONS = {
 
 @dataclass(frozen=True)
 class Fabric:
-    """Fabric resources."""
+    """Fabric resources: numbers, or arrays with one for each of several accelerators."""
 
-    lut: float = 0.0
-    ff: float = 0.0
-    dsp: float = 0.0
+    lut: Any = 0.0
+    ff: Any = 0.0
+    dsp: Any = 0.0
 
     def __add__(self, other: "Fabric") -> "Fabric":
         """Return the sum, resource by resource."""
         return Fabric(self.lut + other.lut, self.ff + other.ff, self.dsp + other.dsp)
 
-    def __mul__(self, count: float) -> "Fabric":
+    def __mul__(self, count: Any) -> "Fabric":
         """Return `count` copies."""
         return Fabric(self.lut * count, self.ff * count, self.dsp * count)
 
@@ -114,28 +117,60 @@ def operation_cycles(operation: VectorOperation, lanes: int) -> int:
     Raises:
         CostModelError: The function is not one the vector unit has.
     """
-    function = function_of(operation)
-    streaming = int(ceil_div(operation.elements, lanes)) * function.passes
-    if not function.row_cycles:
-        return streaming
-    rows = int(ceil_div(operation.elements, operation.row_length))
-    return streaming + int(ceil_div(rows, lanes)) * function.row_cycles
+    return int(cycles_by_lanes([operation], np.array([lanes]))[0, 0])
 
 
-def fused_cycles(operations: Iterable[VectorOperation], lanes: int) -> int:
-    """Return the cycles of work fused into one layer.
+def cycles_by_lanes(operations: Sequence[VectorOperation], lanes: Integers) -> Integers:
+    """Return the cycles of operations on vector units of several sizes.
+
+    Args:
+        operations: The operations.
+        lanes: Lanes of each vector unit, shape (units,).
+
+    Returns:
+        Cycles, shape (units, operations).
+
+    Raises:
+        CostModelError: A function is not one the vector unit has.
+    """
+    columns = []
+    for operation in operations:
+        function = function_of(operation)
+        count = -(-operation.elements // operation.row_length)
+        columns.append((operation.elements, function.passes, count, function.row_cycles))
+    elements, passes, rows, row_cycles = np.array(columns, dtype=np.int64).reshape(-1, 4).T
+    each = lanes[:, None]
+    return ceil_div(elements, each) * passes + ceil_div(rows, each) * row_cycles
+
+
+def fused_cycles(operations: Sequence[VectorOperation], lanes: int) -> int:
+    """Return the cycles of work fused into one layer; see `fused_cycles_by_lanes`."""
+    return int(fused_cycles_by_lanes([operations], np.array([lanes]))[0, 0])
+
+
+def fused_cycles_by_lanes(works: Sequence[Sequence[VectorOperation]], lanes: Integers) -> Integers:
+    """Return the cycles of the work fused into each of several layers.
 
     Element-wise circuits form one pipeline, so the longest counts; functions of several passes
     must wait for whole rows and add up.
+
+    Args:
+        works: The operations fused into each layer.
+        lanes: Lanes of each vector unit, shape (units,).
+
+    Returns:
+        Cycles, shape (units, layers).
     """
-    pipeline, passes = 0, 0
-    for operation in operations:
-        taken = operation_cycles(operation, lanes)
-        if function_of(operation).passes > 1:
-            passes += taken
-        else:
-            pipeline = max(pipeline, taken)
-    return pipeline + passes
+    taken = np.zeros((len(lanes), len(works)), dtype=np.int64)
+    for several, total in ((False, np.maximum), (True, np.add)):
+        chosen = [[op for op in work if (function_of(op).passes > 1) is several] for work in works]
+        layers = np.flatnonzero([bool(operations) for operations in chosen])
+        if not len(layers):
+            continue
+        cycles = cycles_by_lanes([op for operations in chosen for op in operations], lanes)
+        starts = np.cumsum([0, *(len(chosen[i]) for i in layers)])[:-1]
+        taken[:, layers] += total.reduceat(cycles, starts, axis=1)
+    return taken
 
 
 def operation_bits(operation: VectorOperation) -> tuple[int, int]:

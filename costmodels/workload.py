@@ -1,6 +1,7 @@
 """Workload: what a network asks of hardware, layer by layer, for one image."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 
 @dataclass(frozen=True)
@@ -109,12 +110,12 @@ class Workload:
     operations: tuple[MatrixLayer | VectorOperation, ...]
     parameter_bits: int
 
-    @property
+    @cached_property
     def layers(self) -> tuple[MatrixLayer, ...]:
         """The matrix layers, in order."""
         return tuple(op for op in self.operations if isinstance(op, MatrixLayer))
 
-    @property
+    @cached_property
     def vector_operations(self) -> tuple[VectorOperation, ...]:
         """The vector operations, in order."""
         return tuple(op for op in self.operations if isinstance(op, VectorOperation))

@@ -9,10 +9,11 @@ from sample_workloads import conv, linear, matmul
 from codesign.numerics.weights import SCHEMES
 from costmodels import systolic
 from costmodels.accelerator import Accelerator
-from costmodels.engines import array_parts, lane_widths, place, simulation_tasks, split_mixed
+from costmodels.engines import array_parts, lane_widths, place, simulation_tasks
 from costmodels.errors import CostModelError
 from costmodels.estimate import estimate
 from costmodels.fabric import apot_exponent, apot_operand_bits, apot_terms
+from costmodels.mixed import split_mixed
 from costmodels.operands import accumulator_bits, operand_bits, shift_code_bits
 from costmodels.workload import Workload
 
