@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from costmodels.checks import check_choice, check_number, check_whole
+from costmodels.checks import check_choice, check_number, check_whole, check_word
 from costmodels.errors import CostModelError
 from costmodels.packing import PORTS
 
@@ -120,7 +120,6 @@ def gpu_names() -> list[str]:
     return _names("gpus")
 
 
-@lru_cache(maxsize=64)
 def load_board(name: str) -> Board:
     """Read a board.
 
@@ -132,10 +131,16 @@ def load_board(name: str) -> Board:
         CostModelError: There is no such board, and the message lists those there are; or its file
             lacks a figure or has one that is out of range.
     """
-    path = Path(name).expanduser()
-    known = path.suffix not in (".yaml", ".yml")
-    where = f"boards/{name}.yaml" if known else name
-    values, sources = _read(_find("boards", "board", name) if known else path, where)
+    check_word("board", "name", name)
+    known = not name.endswith((".yaml", ".yml"))
+    path = _find("boards", "board", name) if known else Path(name).expanduser()
+    return _board(name, f"boards/{name}.yaml" if known else name, path, _stamp(path))
+
+
+@lru_cache(maxsize=64)
+def _board(name: str, where: str, path: Path, stamp: tuple[int, int]) -> Board:
+    """Return the board in a file; the stamp tells when a kept one is out of date."""
+    values, sources = _read(path, where)
     _check_keys(where, Board, values)
     try:
         return Board(name=name, sources=sources, **values)
@@ -143,15 +148,21 @@ def load_board(name: str) -> Board:
         raise CostModelError(str(error).replace(f"board '{name}'", where, 1)) from None
 
 
-@lru_cache(maxsize=64)
 def load_gpu(name: str) -> Gpu:
     """Read the GPU called `name`.
 
     Raises:
         CostModelError: There is no such GPU; the message lists those there are.
     """
+    check_word("GPU", "name", name)
+    path = _find("gpus", "GPU", name)
+    return _gpu(name, path, _stamp(path))
+
+
+@lru_cache(maxsize=64)
+def _gpu(name: str, path: Path, stamp: tuple[int, int]) -> Gpu:
     where = f"gpus/{name}.yaml"
-    values, sources = _read(_find("gpus", "GPU", name), where)
+    values, sources = _read(path, where)
     _check_keys(where, Gpu, values)
     return Gpu(name=name, sources=sources, **values)
 
@@ -178,13 +189,22 @@ def _names(folder: str) -> list[str]:
     return sorted(path.stem for path in (_ROOT / folder).glob("*.yaml"))
 
 
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0  # reading it will say why
+    return status.st_mtime_ns, status.st_size
+
+
 def _find(folder: str, kind: str, name: str) -> Path:
-    names = _names(folder)
-    if name not in names:
+    path = _ROOT / folder / f"{name}.yaml"
+    if Path(name).name != name or not path.is_file():
+        names = _names(folder)
         close = difflib.get_close_matches(str(name), names, n=1)
         hint = f" Did you mean '{close[0]}'?" if close else ""
         raise CostModelError(f"unknown {kind} '{name}'.{hint} Known: {', '.join(names)}.")
-    return _ROOT / folder / f"{name}.yaml"
+    return path
 
 
 def _read(path: Path, where: str) -> tuple[dict[str, Any], dict[str, str]]:

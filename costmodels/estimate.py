@@ -10,6 +10,7 @@ from costmodels.accelerator import Accelerator
 from costmodels.board import load_board, load_gpu
 from costmodels.cost import Cost, LayerCost
 from costmodels.cycles import CYCLE_MODELS, CycleModel
+from costmodels.errors import CostModelError
 from costmodels.provenance import provenance
 from costmodels.validate import check_accelerator, check_workload
 from costmodels.workload import Workload
@@ -74,6 +75,8 @@ def _gpu_metrics(
 ) -> dict[str, float]:
     if not gpus:
         return {}
+    if isinstance(gpus, str):
+        raise CostModelError(f"gpus must be a list of names, not '{gpus}': write ('{gpus}',)")
     profile = gpu.load_profile(profile_name)
     launched = _kernels(workload, precision, profile.fusion)
     return {

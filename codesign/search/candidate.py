@@ -111,9 +111,9 @@ class _Builder:
         from codesign.graph.outline import outline
         from codesign.train.model import build_model, data_config
 
-        data = load_data(settings.data, data_config(settings.model))
-        with torch.random.fork_rng():
-            fresh = replace(settings.model, pretrained=False, checkpoint=None)
+        fresh = replace(settings.model, pretrained=False, checkpoint=None)
+        with torch.random.fork_rng(devices=[]):  # fresh weights are drawn from the global one
+            data = load_data(settings.data, data_config(fresh))
             model = build_model(fresh, data.num_classes)
         self._settings = settings
         self._graph = capture(model, data.input_shape, settings.model.name)

@@ -6,9 +6,11 @@ python -m costmodels.boards board=mine.yaml  the same of a board of your own, ch
 python -m costmodels.boards gpus=true        the GPUs as well
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from costmodels.board import Board, Gpu, board_names, gpu_names, load_board, load_gpu
@@ -29,6 +31,7 @@ _UNITS = {
 }
 _NOT_CHECKED = "recalled"
 _PIPE_WIDTH = 110
+_LONGEST = 24
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ def gpu_table(gpus: Sequence[Gpu]) -> "Table":
 
 def detail_table(device: Board | Gpu) -> "Table":
     """Return every figure of a device with its unit and source."""
-    table = _table(device.name)
+    table = _table(device.name if len(device.name) <= _LONGEST else Path(device.name).name)
     table.add_column("", justify="right", no_wrap=True)
     table.add_column("source")
     for item in fields(device):
@@ -142,6 +145,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = parse_options(BoardOptions, given)
         width = None if sys.stdout.isatty() else _PIPE_WIDTH
         _print(options, Console(width=width, highlight=False))
+    except BrokenPipeError:  # the reader, head for instance, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except CostModelError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -86,10 +86,11 @@ def run(arguments: Sequence[str]) -> Explanation:
         fabric=options.fabric,
         **cycles,
     )
+    folder = Path(options.out).expanduser() if options.out else Path("runs/explain", found.slug)
+    if options.out != "none":
+        write_files(explanation, folder)
     _print(explanation, options)
     if options.out != "none":
-        folder = Path(options.out).expanduser() if options.out else Path("runs/explain", found.slug)
-        write_files(explanation, folder)
         print(f"written: {folder}/explain.json, roofline.png, utilisation.png")
     return explanation
 
@@ -133,6 +134,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CostModelError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader, head for instance, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         print(f"error: cannot write {error.filename}: {error.strerror}", file=sys.stderr)
         return 2

@@ -42,8 +42,9 @@ def roofline_png(explanation: Explanation) -> bytes:
     left, right = _span([row.ops_per_byte or 1.0 for row in rows])
     roofs = explanation.roofs
     peaks = [*roofs.engines.values(), roofs.board_gops or 0.0]
-    floor = min([row.gops for row in rows] + peaks[:1], default=1.0) / 2
-    ax.set(xscale="log", yscale="log", xlim=(left, right), ylim=(floor, 2.2 * max(peaks)))
+    ceiling = 2.2 * max(peaks) or 1.0  # a network without products has no roof but the DRAM's
+    floor = min([row.gops for row in rows] + [ceiling / 4.4]) / 2
+    ax.set(xscale="log", yscale="log", xlim=(left, right), ylim=(floor, ceiling))
     ax.set_xlabel("operations for each byte of DRAM traffic")
     ax.set_ylabel("10⁹ operations a second (a multiply-accumulate is two)")
     _draw_roofs(ax, explanation, left, right)
@@ -72,7 +73,7 @@ def _draw_roofs(ax: Axes, explanation: Explanation, left: float, right: float) -
         ax.annotate(text, (right, peak), (-4, 3), textcoords="offset points", ha="right",
                     fontsize=8, color=_INK)  # fmt: skip
     most = max([*roofs.engines.values(), roofs.board_gops or 0.0])
-    ax.plot(xs, np.minimum(most, xs * roofs.peak_gb_s), ":", color=_GREY, lw=1)
+    ax.plot(xs, np.minimum(most or np.inf, xs * roofs.peak_gb_s), ":", color=_GREY, lw=1)
     if roofs.board_gops is not None:
         ax.plot(
             xs, np.minimum(roofs.board_gops, xs * roofs.sustained_gb_s), "--", color=_GREY, lw=1

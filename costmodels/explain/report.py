@@ -27,6 +27,7 @@ _COLUMNS: tuple[tuple[str, Callable[[LayerRow], str], bool, int], ...] = (
     ("DSPs\n%", lambda row: f"{100 * row.dsp_share:.1f}", True, 2),
 )
 _LEAST_NAME = 18
+_GAP, _EDGES = 2, 3  # what rich puts between columns, and around them
 
 
 class Notes:
@@ -71,11 +72,13 @@ def layer_table(rows: Sequence[LayerRow], console: Console, top: int = 0) -> Tab
     kept = list(_COLUMNS)
     widths = {column[0]: _width(column, chosen) for column in kept}
     longest = max(len(row.name) for row in chosen)
-    while sum(widths[c[0]] for c in kept) + min(longest, _LEAST_NAME) > console.width:
+    wanted = min(longest, _LEAST_NAME) + _EDGES
+    while sum(widths[c[0]] for c in kept) + wanted > console.width:
         if len(kept) <= 1:
             break
         kept.remove(min(kept, key=lambda column: column[3]))
-    room = max(_LEAST_NAME, console.width - sum(widths[column[0]] for column in kept) - 1)
+    taken = sum(widths[column[0]] for column in kept)
+    room = max(_LEAST_NAME, console.width - taken - _EDGES)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column(f"longest {len(chosen)} of {len(rows)}" if top else "layer", no_wrap=True)
     for heading, _, right, _ in kept:
@@ -88,7 +91,7 @@ def layer_table(rows: Sequence[LayerRow], console: Console, top: int = 0) -> Tab
 def _width(column: tuple[str, Callable[[LayerRow], str], bool, int], rows: list[LayerRow]) -> int:
     heading, show, _, _ = column
     cells = [len(Text.from_markup(show(row))) for row in rows]
-    return max(*cells, *map(len, heading.split("\n"))) + 1
+    return max(*cells, *map(len, heading.split("\n"))) + _GAP
 
 
 def _short(name: str, room: int) -> str:

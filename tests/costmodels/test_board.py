@@ -58,9 +58,5 @@ def test_wrong_figure_is_named(
     (tmp_path / "boards").mkdir()
     (tmp_path / "boards" / "mine.yaml").write_text(text.replace(old, new, 1))
     monkeypatch.setattr(boards, "_ROOT", tmp_path)
-    load_board.cache_clear()
-    try:
-        with pytest.raises(CostModelError, match=rf"boards/mine.yaml: .*{message}"):
-            load_board("mine")
-    finally:
-        load_board.cache_clear()
+    with pytest.raises(CostModelError, match=rf"boards/mine.yaml: .*{message}"):
+        load_board("mine")
