@@ -108,7 +108,14 @@ class CostSettings:
     drain: bool = setting(False, "closed_form: output-stationary arrays shift results out by fold")
     overlap: bool = setting(False, "closed_form: the next fold's weights load during this one")
     reports: str = setting("", "folder for SCALE-Sim's reports of the front, run in full; slow")
+    fabric: str = setting("yosys", "LUTs of multipliers: yosys (synthesised) or finn (FINN-R)")
     gpus: list[str] = setting(["rtx4090", "a100", "h200", "orin"], "GPUs whose latency is modelled")
+    gpu_profile: str = setting(
+        "fastertransformer",
+        "runtime there: fastertransformer, tensorrt, torch_compile, torch_eager, or a file of"
+        " costmodels.calibrate",
+    )
+    gpu_precision: str = setting("int8", "kernels there: int8, int4 (packed weights), fp16, fp32")
 
 
 @dataclass
@@ -147,6 +154,7 @@ class AcceleratorSettings:
     shift_cols: list[int] = setting([8, 16, 32], "columns of the shift array; 0: none")
     dataflow: list[str] = setting(["os", "ws", "is"], "what stays in the PEs: os, ws, is")
     precision: list[str] = setting(["static", "reconfigurable"], "static or reconfigurable PEs")
+    mac_pe: list[str] = setting(["dsp"], "multipliers of MAC array and depthwise engine: dsp, lut")
     input_buffer_kb: list[int] = setting([32, 64, 128], "input buffer in kB, each half")
     weight_buffer_kb: list[int] = setting([32, 64, 128], "weight buffer in kB, each half")
     output_buffer_kb: list[int] = setting([32, 64, 128], "output buffer in kB, each half")

@@ -21,11 +21,14 @@ NAMES = {
     "device": ("auto", "cpu", "cuda"),
     "sampler.name": ("nsga2", "tpe", "gp", "random"),
     "cost.cycles": ("closed_form", "scalesim"),
+    "cost.fabric": ("yosys", "finn"),
+    "cost.gpu_precision": ("int8", "int4", "fp16", "fp32"),
     "network.activations.per": ("network", "stage", "block", "site"),
 }
 CHOICES = {
     "accelerator.dataflow": ("os", "ws", "is"),
     "accelerator.precision": ("static", "reconfigurable"),
+    "accelerator.mac_pe": ("dsp", "lut"),
 }
 AT_LEAST: dict[str, float] = {
     "trials": 1,

@@ -1,26 +1,31 @@
 """Boards and GPUs: what a device offers, read from YAML with a source for every figure."""
 
 import difflib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from costmodels.checks import check_choice, check_number, check_whole, check_word
 from costmodels.errors import CostModelError
 from costmodels.packing import PORTS
 
 _ROOT = Path(__file__).parent
-_MAY_BE_ZERO = ("uram", "memory_controllers")
+_MAY_BE_ZERO = ("uram", "memory_controllers", "int4_tops")
+_SHARES = ("_ceiling", "_efficiency")
+_WORDS = ("name", "part", "dsp_type", "sources")
 
 
 @dataclass(frozen=True)
 class Board:
     """What an FPGA board offers.
 
+    Raises:
+        CostModelError: A figure is out of range, or the DSP type is unknown.
+
     Attributes:
-        name: Name of its file in `boards/`.
+        name: Name of its file in `boards/`, or the path of another.
         part: The device.
         dsp_type: "DSP48E1", "DSP48E2" or "DSP58".
         dsp: DSP slices.
@@ -58,6 +63,10 @@ class Board:
     uram_ceiling: float
     sources: Mapping[str, str] = field(compare=False, repr=False, default_factory=dict)
 
+    def __post_init__(self) -> None:
+        check_choice(f"board '{self.name}'", "dsp_type", self.dsp_type, tuple(PORTS))
+        _check_figures(f"board '{self.name}'", self)
+
     @property
     def limits(self) -> dict[str, float]:
         """What the board has of each resource: dsp, lut, ff, bram36, uram."""
@@ -71,6 +80,9 @@ class Board:
 @dataclass(frozen=True)
 class Gpu:
     """What a GPU offers; peaks are dense.
+
+    Raises:
+        CostModelError: A figure is out of range.
 
     Attributes:
         name: Name of its file in `gpus/`.
@@ -94,6 +106,9 @@ class Gpu:
     int4_tops: float
     sources: Mapping[str, str] = field(compare=False, repr=False, default_factory=dict)
 
+    def __post_init__(self) -> None:
+        _check_figures(f"GPU '{self.name}'", self)
+
 
 def board_names() -> list[str]:
     """Return the names of the known boards, sorted."""
@@ -105,65 +120,105 @@ def gpu_names() -> list[str]:
     return _names("gpus")
 
 
-@lru_cache(maxsize=64)
 def load_board(name: str) -> Board:
-    """Read the board called `name`.
+    """Read a board.
+
+    Args:
+        name: Name of a known board, or the path of a YAML file (.yaml or .yml) like those in
+            `boards/`.
 
     Raises:
-        CostModelError: There is no such board; the message lists those there are.
+        CostModelError: There is no such board, and the message lists those there are; or its file
+            lacks a figure or has one that is out of range.
     """
-    values, sources = _read("boards", "board", name)
-    _check_board(f"boards/{name}.yaml", values)
-    return Board(name=name, sources=sources, **values)
+    check_word("board", "name", name)
+    known = not name.endswith((".yaml", ".yml"))
+    path = _find("boards", "board", name) if known else Path(name).expanduser()
+    return _board(name, f"boards/{name}.yaml" if known else name, path, _stamp(path))
 
 
 @lru_cache(maxsize=64)
+def _board(name: str, where: str, path: Path, stamp: tuple[int, int]) -> Board:
+    """Return the board in a file; the stamp tells when a kept one is out of date."""
+    values, sources = _read(path, where)
+    _check_keys(where, Board, values)
+    try:
+        return Board(name=name, sources=sources, **values)
+    except CostModelError as error:
+        raise CostModelError(str(error).replace(f"board '{name}'", where, 1)) from None
+
+
 def load_gpu(name: str) -> Gpu:
     """Read the GPU called `name`.
 
     Raises:
         CostModelError: There is no such GPU; the message lists those there are.
     """
-    values, sources = _read("gpus", "GPU", name)
+    check_word("GPU", "name", name)
+    path = _find("gpus", "GPU", name)
+    return _gpu(name, path, _stamp(path))
+
+
+@lru_cache(maxsize=64)
+def _gpu(name: str, path: Path, stamp: tuple[int, int]) -> Gpu:
+    where = f"gpus/{name}.yaml"
+    values, sources = _read(path, where)
+    _check_keys(where, Gpu, values)
     return Gpu(name=name, sources=sources, **values)
 
 
-def _check_board(where: str, values: Mapping[str, Any]) -> None:
-    """Check that every figure is there and can be one.
+def _check_keys(where: str, kind: type[Board] | type[Gpu], values: Mapping[str, Any]) -> None:
+    wanted = {item.name for item in fields(kind)} - {"name", "sources"}
+    for name in sorted(wanted ^ set(values), key=str):
+        what = "is missing" if name in wanted else f"is not a figure of a {kind.__name__}"
+        raise CostModelError(f"{where}: {name} {what.lower()}")
 
-    Raises:
-        CostModelError: A figure is missing, unknown or out of range, or the DSP type is unknown.
-    """
-    wanted = {item.name for item in fields(Board)} - {"name", "sources"}
-    for name in sorted(wanted ^ set(values)):
-        what = "is missing" if name in wanted else "is not a figure of a board"
-        raise CostModelError(f"{where}: {name} {what}")
-    if values["dsp_type"] not in PORTS:
-        raise CostModelError(
-            f"{where}: unknown dsp_type '{values['dsp_type']}'. Known: {', '.join(PORTS)}."
-        )
-    for name in sorted(wanted - {"part", "dsp_type"}):
-        value, share = values[name], name.endswith(("_ceiling", "_efficiency"))
+
+def _check_figures(where: str, device: Board | Gpu) -> None:
+    for item in fields(device):
+        name, value = item.name, getattr(device, item.name)
+        if name in _WORDS:
+            continue
         zero = name in _MAY_BE_ZERO or name.startswith("controller_")
-        sound = isinstance(value, int | float) and math.isfinite(value) and value >= 0
-        if not sound or (value == 0 and not zero) or (share and value > 1):
-            kind = "above 0 and at most 1" if share else "a finite positive number"
-            raise CostModelError(f"{where}: {name} must be {kind}, not {value!r}")
+        most = 1.0 if name.endswith(_SHARES) else None
+        check = check_whole if item.type is int else check_number
+        check(where, name, value, zero=zero, most=most)
 
 
 def _names(folder: str) -> list[str]:
     return sorted(path.stem for path in (_ROOT / folder).glob("*.yaml"))
 
 
-def _read(folder: str, kind: str, name: str) -> tuple[dict[str, Any], dict[str, str]]:
-    import yaml  # not needed to import the package
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0  # reading it will say why
+    return status.st_mtime_ns, status.st_size
 
-    names = _names(folder)
-    if name not in names:
+
+def _find(folder: str, kind: str, name: str) -> Path:
+    path = _ROOT / folder / f"{name}.yaml"
+    if Path(name).name != name or not path.is_file():
+        names = _names(folder)
         close = difflib.get_close_matches(str(name), names, n=1)
         hint = f" Did you mean '{close[0]}'?" if close else ""
         raise CostModelError(f"unknown {kind} '{name}'.{hint} Known: {', '.join(names)}.")
-    entries = yaml.safe_load((_ROOT / folder / f"{name}.yaml").read_text())
+    return path
+
+
+def _read(path: Path, where: str) -> tuple[dict[str, Any], dict[str, str]]:
+    import yaml  # not needed to import the package
+
+    try:
+        entries = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CostModelError(f"{where} cannot be read: {' '.join(str(error).split())}") from None
+    if not isinstance(entries, dict):
+        raise CostModelError(f"{where} holds no figures: expected lines such as 'dsp: ...'")
     figures = {key: entry for key, entry in entries.items() if isinstance(entry, dict)}
+    for key, entry in figures.items():
+        if set(entry) != {"value", "source"} or not isinstance(entry["source"], str):
+            raise CostModelError(f"{where}: {key} needs a value and a source, and nothing else")
     values = {**entries, **{key: entry["value"] for key, entry in figures.items()}}
     return values, {key: entry["source"] for key, entry in figures.items()}

@@ -7,7 +7,7 @@ import numpy as np
 
 from costmodels.accelerator import Accelerator
 from costmodels.engines import Placement, lane_widths
-from costmodels.grid import BUFFERS, Grid, distinct
+from costmodels.grid import BUFFERS, Grid, distinct, once_each
 from costmodels.memory import Memory, buffer_depth, place
 from costmodels.systolic import Integers, ceil_div
 from costmodels.tiling import CONSTANT_BITS
@@ -95,13 +95,16 @@ def shapes(
     made = {}
     for i, (name, size) in enumerate(zip(_DOUBLE, BUFFERS, strict=True)):
         width = widest[:, i]
-        depth = buffer_depth(grid.column(size), np.maximum(width, 1))
-        made[name] = np.where(width > 0, depth, 0), width
+        made[name] = once_each(_depth, grid.column(size), width), width
     lanes = grid.column("vector_lanes")
     made["constants"] = 2 * ceil_div(_channels(placements), lanes), lanes * CONSTANT_BITS
     depth, bits = _lines(placements)
     made["line_buffer"] = np.full_like(lanes, depth), grid.column("depthwise_lanes") * bits
     return made
+
+
+def _depth(size_kb: int, width: int) -> int:
+    return buffer_depth(size_kb, width) if width else 0
 
 
 def _placed(name: str, words: int, word_bits: int, *, has_uram: bool) -> Memory:

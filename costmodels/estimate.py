@@ -14,6 +14,7 @@ from costmodels.board import load_board, load_gpu
 from costmodels.cost import Cost, LayerCost
 from costmodels.cycles import CYCLE_MODELS, CycleModel
 from costmodels.engines import Plan
+from costmodels.errors import CostModelError
 from costmodels.grid import Grid
 from costmodels.provenance import provenance
 from costmodels.validate import check_accelerator, check_workload
@@ -110,6 +111,8 @@ def gpu_metrics(
     """Return the latency of the network on each GPU by the metric's name; as in `estimate`."""
     if not gpus:
         return {}
+    if isinstance(gpus, str):
+        raise CostModelError(f"gpus must be a list of names, not '{gpus}': write ('{gpus}',)")
     profile = gpu.load_profile(profile_name)
     launched = _kernels(workload, precision, profile.fusion)
     return {

@@ -13,7 +13,7 @@ from costmodels.buffers import Blocks, blocks, buffers
 from costmodels.energy import energy_mj
 from costmodels.engines import Build, Placement, Plan, engine_sizes, grid_lane_widths, plan
 from costmodels.fabric import control_cost, reconfiguration_lut
-from costmodels.grid import Grid
+from costmodels.grid import Grid, once_each
 from costmodels.latency import ArrayCycles, Timing, analytical_cycles, time_operations
 from costmodels.memory import Memory
 from costmodels.packing import array_dsps
@@ -142,7 +142,8 @@ def _mac_array(build: Build | None, grid: Grid, dsp_type: str, profile: str) -> 
     widths = build.weight_bits, build.activation_bits, build.accumulator_bits
     if grid.kind.mac_pe == "lut":
         return lut_pe(*widths, profile) * (rows * cols)
-    dsps = array_dsps(rows, cols, build.packed, grid.kind.dataflow)
+    packed, dataflow = build.packed, grid.kind.dataflow
+    dsps = once_each(lambda r, c: array_dsps(r, c, packed, dataflow), rows, cols)
     group = dsp_pe_group(*widths, build.modes[-1], dsp_type)
     return (group + Fabric(lut=reconfiguration_lut(len(build.modes)))) * dsps
 

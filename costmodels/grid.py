@@ -1,6 +1,6 @@
 """Grid: accelerators of one kind, which differ in sizes and clock alone, as arrays."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -77,6 +77,13 @@ def distinct(columns: Sequence[Integers]) -> tuple[NDArray[np.intp], NDArray[np.
     which[order] = np.cumsum(changes)
     changes[0] = True
     return order[changes], which
+
+
+def once_each(function: Callable[..., int], *columns: Integers) -> Integers:
+    """Return the function of every row of the columns, worked out once for each distinct row."""
+    some, which = distinct(columns)
+    values = [function(*row) for row in zip(*(c[some].tolist() for c in columns), strict=True)]
+    return np.array(values, dtype=np.int64)[which]
 
 
 def split(accelerators: Sequence[Accelerator]) -> list[tuple[NDArray[np.intp], Grid]]:

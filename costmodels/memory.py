@@ -1,7 +1,8 @@
 """Block RAM, UltraRAM and LUT RAM of the buffers."""
 
 from dataclasses import dataclass
-from typing import Any
+
+from costmodels.checks import check_choice, check_sizes
 
 # Shapes (depth, width) of an 18-kbit block: AMD UG573 (the last as simple dual port).
 BRAM18_SHAPES = ((16384, 1), (8192, 2), (4096, 4), (2048, 9), (1024, 18), (512, 36))
@@ -35,12 +36,21 @@ def bram18_blocks(depth: int, width: int, banks: int = 1) -> int:
     The fewest over the shapes of the block, all blocks of one shape, as FINN counts them; two make
     a BRAM36. Banks share no block. Yosys 0.70 agrees, but for some odd widths, whose last bits it
     puts into blocks of another shape (`reference/memory.csv`).
+
+    Raises:
+        CostModelError: A size is not a positive whole number.
     """
+    check_sizes("block RAM", depth=depth, width=width, banks=banks)
     return banks * min(-(-depth // d) * -(-width // w) for d, w in BRAM18_SHAPES)
 
 
 def uram_blocks(depth: int, width: int, banks: int = 1) -> int:
-    """Return the 288-kbit blocks of `banks` memories of `depth` x `width` bits (UltraScale+)."""
+    """Return the 288-kbit blocks of `banks` memories of `depth` x `width` bits (UltraScale+).
+
+    Raises:
+        CostModelError: A size is not a positive whole number.
+    """
+    check_sizes("UltraRAM", depth=depth, width=width, banks=banks)
     return banks * -(-depth // URAM_DEPTH) * -(-width // URAM_WIDTH)
 
 
@@ -54,7 +64,12 @@ def lutram_luts(depth: int, width: int, banks: int = 1, family: str = "ultrascal
         width: Bits of a word.
         banks: Memories.
         family: "ultrascale+" or "7 series".
+
+    Raises:
+        CostModelError: A size is not a positive whole number, or the family is unknown.
     """
+    check_sizes("LUT RAM", depth=depth, width=width, banks=banks)
+    check_choice("LUT RAM", "family", family, tuple(_LUTRAM))
     words, bits, luts = next((p for p in _LUTRAM[family] if depth <= p[0]), _LUTRAM[family][-1])
     parts = -(-depth // words)
     choice = width * -(-(parts - 1) // 3) + parts if parts > 1 else 0
@@ -68,11 +83,15 @@ def place(depth: int, width: int, *, has_uram: bool) -> Memory:
     used; else block RAM.
 
     Args:
-        depth: Words.
+        depth: Words; 0 for no buffer.
         width: Bits of a word, all read in one cycle.
         has_uram: The board has UltraRAM.
+
+    Raises:
+        CostModelError: A size is negative or not a whole number.
     """
-    if depth <= 0 or width <= 0:
+    check_sizes("buffer", zero=True, depth=depth, width=width)
+    if depth == 0 or width == 0:
         return Memory()
     if depth <= LUTRAM_MAX_DEPTH:
         return Memory(lut=lutram_luts(depth, width))
@@ -82,9 +101,11 @@ def place(depth: int, width: int, *, has_uram: bool) -> Memory:
     return Memory(bram18=bram18_blocks(depth, width))
 
 
-def buffer_depth(size_kb: Any, width: Any) -> Any:
+def buffer_depth(size_kb: int, width: int) -> int:
     """Return the words of a double buffer whose halves hold `size_kb` kB (1024 bytes) each.
 
-    Both are numbers, or arrays of them.
+    Raises:
+        CostModelError: A size is not a positive whole number.
     """
+    check_sizes("buffer", size_kb=size_kb, width=width)
     return 2 * -(-size_kb * 8192 // width)

@@ -14,12 +14,13 @@ codes are assumed: unsigned activations are shifted by half their range, a const
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
+from costmodels.checks import check_choice, check_sizes
 from costmodels.errors import CostModelError
 
 # Widths in bits of the multiplier's ports and of the result: AMD UG479, UG579, AM004.
 PORTS = {"DSP48E1": (25, 18, 48), "DSP48E2": (27, 18, 48), "DSP58": (27, 24, 58)}
+_DATAFLOWS = ("os", "ws", "is")
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,13 @@ def packing(
         limit: Most products to pack; above 4 the correction logic outgrows the saving.
 
     Raises:
-        CostModelError: One product alone does not fit the multiplier.
+        CostModelError: One product alone does not fit the multiplier, a width is not a positive
+            whole number, or the dataflow or the DSP is unknown.
     """
+    check_sizes("packing", weight_bits=weight_bits, activation_bits=activation_bits, limit=limit)
+    check_sizes("packing", zero=True, guard_bits=guard_bits)
+    check_choice("packing", "dataflow", dataflow, _DATAFLOWS)
+    check_choice("packing", "dsp_type", dsp_type, tuple(PORTS))
     if not _fits(1, 1, weight_bits, activation_bits, 0, dsp_type):
         raise CostModelError(
             f"a {weight_bits} x {activation_bits}-bit product does not fit one {dsp_type}: "
@@ -157,20 +163,25 @@ def _steps(
 
 
 def array_dsps(
-    rows: Any, cols: Any, packed: Packing, dataflow: str = "os", *, double_pumped: bool = False
-) -> Any:
+    rows: int, cols: int, packed: Packing, dataflow: str = "os", *, double_pumped: bool = False
+) -> int:
     """Return the DSPs of a rows x cols array of PEs.
 
     Weights lie along the columns of an output- or weight-stationary array and along the streamed
     rows of an input-stationary one, whose columns hold activations.
 
     Args:
-        rows: Rows of PEs, a number or an array of them.
-        cols: Columns of PEs likewise.
+        rows: Rows of PEs.
+        cols: Columns of PEs.
         packed: Products of one DSP.
         dataflow: "os", "ws" or "is".
         double_pumped: The DSPs run at twice the array's clock (AMD DPU), halving their number.
+
+    Raises:
+        CostModelError: A size is not a positive whole number, or the dataflow is unknown.
     """
+    check_sizes("array", rows=rows, cols=cols, products=packed.products)
+    check_choice("array", "dataflow", dataflow, _DATAFLOWS)
     along_cols = packed.activations if dataflow == "is" else packed.weights
     along_rows = packed.products // along_cols
     dsps = -(-rows // along_rows) * -(-cols // along_cols)

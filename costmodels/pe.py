@@ -11,6 +11,7 @@ from functools import cache
 
 import numpy as np
 
+from costmodels.checks import check_sizes
 from costmodels.errors import CostModelError
 from costmodels.fabric import log2_product_bits
 from costmodels.packing import Packing, port_adder_bits
@@ -33,7 +34,11 @@ def dsp_pe_group(
     values are added up on the ports, and each product is separated, given back its borrow by the
     carry and accumulated in fabric. Equal to Yosys 0.70 (xc7) in every case of `reference/pe.csv`;
     Yosys leaves the pre-adder and the result register of a DSP48E2 unused, which is not counted.
+
+    Raises:
+        CostModelError: A width is not a positive whole number.
     """
+    _check_widths(weight_bits, activation_bits, accumulator_bits)
     operands = packed.weights * weight_bits + packed.activations * activation_bits
     if packed.products == 1:
         return Fabric(0, operands, 1)
@@ -55,9 +60,10 @@ def lut_pe(
             et al., FINN-R, ACM TRETS 2018, as FINN's resource estimation has it).
 
     Raises:
-        CostModelError: The profile is unknown.
+        CostModelError: The profile is unknown, or a width is not a positive whole number.
     """
     check_profile(profile)
+    _check_widths(weight_bits, activation_bits, accumulator_bits)
     product = weight_bits + activation_bits
     if profile == "finn":
         multiplier: float = (2 * -(-product // 6) - 1) * product
@@ -72,12 +78,22 @@ def log2_pe(weight_bits: int, activation_bits: int, accumulator_bits: int) -> Fa
     FINN has no such PE, so that there is one figure for both profiles.
 
     Raises:
-        CostModelError: The code is below 2 bits.
+        CostModelError: The code is below 2 bits, or a width is not a positive whole number.
     """
+    _check_widths(weight_bits, activation_bits, accumulator_bits)
     if weight_bits < 2:
         raise CostModelError("log2 weights take at least 2 bits: a sign and an exponent")
     lut = _logic("log2", weight_bits, activation_bits) + accumulator_bits
     return Fabric(lut, accumulator_bits + activation_bits + weight_bits, 0)
+
+
+def _check_widths(weight_bits: int, activation_bits: int, accumulator_bits: int) -> None:
+    check_sizes(
+        "PE",
+        weight_bits=weight_bits,
+        activation_bits=activation_bits,
+        accumulator_bits=accumulator_bits,
+    )
 
 
 def check_profile(profile: str) -> None:

@@ -52,15 +52,23 @@ def cycles(
         Number of cycles, of the broadcast shape.
 
     Raises:
-        CostModelError: The dataflow is unknown.
+        CostModelError: The dataflow is unknown, or a size is not a positive whole number.
     """
-    m, k, n, rows, cols = (np.asarray(size, dtype=np.int64) for size in (m, k, n, rows, cols))
+    sizes = {"m": m, "k": k, "n": n, "rows": rows, "cols": cols}
+    m, k, n, rows, cols = (_whole(name, size) for name, size in sizes.items())
     folds = fold_count(m, k, n, rows, cols, dataflow)
     if dataflow == "os":
         return folds * (k + rows + cols - 2 + (rows if drain else 0))
     streamed = m if dataflow == "ws" else n
     load = rows if overlap else folds * rows
     return folds * (streamed + rows + cols - 2) + load
+
+
+def _whole(name: str, sizes: Any) -> Integers:
+    array = np.asarray(sizes)
+    if array.size and (array.dtype.kind not in "iu" or array.min() < 1):
+        raise CostModelError(f"array: {name} must be a positive whole number, not {sizes!r:.80}")
+    return array.astype(np.int64, copy=False)
 
 
 def fold_count(m: Any, k: Any, n: Any, rows: Any, cols: Any, dataflow: str) -> Integers:

@@ -1,12 +1,13 @@
 """Checks on what the cost models are given: clear errors instead of meaningless figures."""
 
-import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
-from operator import attrgetter, ge
+from operator import attrgetter
+from typing import Any
 
 from costmodels.accelerator import Accelerator
 from costmodels.board import load_board
+from costmodels.checks import check_choice, check_number, check_whole, check_word
 from costmodels.errors import CostModelError
 from costmodels.systolic import DATAFLOWS
 from costmodels.vector_unit import function_of
@@ -18,24 +19,24 @@ KINDS = ("conv", "depthwise", "linear", "matmul")
 SCHEMES = ("uniform", "log2", "apot", "mixed")
 APOT_BITS = (2, 7)
 
-_MAY_BE_ZERO = {"mac_rows", "mac_cols", "shift_rows", "shift_cols", "depthwise_lanes"}
-_MAY_BE_ZERO |= {"in_height", "in_width", "in_channels", "out_channels"}
+LOG2_BITS = (2, 9)
+MAX_PES = 10**6
+"""Above the largest arrays there are by a factor of ten: a slip of the keyboard."""
+MAX_SIZE = 2**40
+MAX_MACS = 10**15
+"""So that no count of cycles, bits or partial sums leaves 64 bits."""
+
 _MAX_BITS = 32
-
-
-class _Sizes:
-    """The fields of an operation that are whole numbers, read at once."""
-
-    def __init__(self, kind: type, words: Collection[str]) -> None:
-        self.names = tuple(item.name for item in fields(kind) if item.name not in words)
-        self.read = attrgetter(*self.names)
-        self.least = tuple(0 if name in _MAY_BE_ZERO else 1 for name in self.names)
-
-    def sound(self, operation: object) -> bool:
-        """Return whether all are whole numbers and none is below its least."""
-        values = self.read(operation)
-        return set(map(type, values)) == {int} and all(map(ge, values, self.least))
-
+_WORDS = ("board", "dataflow", "precision", "mac_pe")
+_LANES = ("vector_lanes", "depthwise_lanes")
+_MAX_KB = 2**20
+_MAY_BE_ZERO = {"mac_rows", "mac_cols", "shift_rows", "shift_cols", "depthwise_lanes"}
+_GEOMETRY = ("in_height", "in_width", "in_channels", "out_channels")
+_LAYER_WORDS = ("name", "kind", "weight_scheme", "log2_share")
+_SIZES = tuple(f.name for f in fields(MatrixLayer) if f.name not in (*_LAYER_WORDS, *_GEOMETRY))
+_VECTOR_SIZES = ("elements", "row_length", "input_bits", "output_bits")
+_layer_sizes, _layer_geometry = attrgetter(*_SIZES), attrgetter(*_GEOMETRY)
+_vector_sizes = attrgetter(*_VECTOR_SIZES)
 
 # Fields that are checked together are a pair.
 _ACCELERATOR_PAIRS = tuple(
@@ -50,34 +51,45 @@ _ACCELERATOR_PAIRS = tuple(
         ("precision", "mac_pe"),
     )
 )
-_LAYER_SIZES = _Sizes(MatrixLayer, ("name", "kind", "weight_scheme", "log2_share"))
-_VECTOR_SIZES = _Sizes(VectorOperation, ("name", "function", "fused_into"))
 
 
 def check_accelerator(accelerator: Accelerator) -> None:
     """Check every field of an accelerator.
 
+    An array larger than its board is no error, for its cost is meaningful and says by how much;
+    one of more than a million PEs is.
+
     Raises:
-        CostModelError: A size is not a positive whole number, the clock is not positive and
-            finite, or the dataflow, precision or board is unknown.
+        CostModelError: A size is not a positive whole number or absurdly large, the clock is not
+            positive and finite, or the dataflow, precision or board is unknown.
     """
     for field in fields(accelerator):
-        if field.name not in ("board", "dataflow", "precision", "clock_mhz", "mac_pe"):
-            _check_size("accelerator", field.name, getattr(accelerator, field.name))
-    clock = accelerator.clock_mhz
-    if not isinstance(clock, int | float) or not math.isfinite(clock) or clock <= 0:
-        raise CostModelError(f"accelerator: clock_mhz must be positive and finite, not {clock!r}")
-    _check_choice("accelerator", "dataflow", accelerator.dataflow, DATAFLOWS)
-    _check_choice("accelerator", "precision", accelerator.precision, PRECISIONS)
-    _check_choice("accelerator", "mac_pe", accelerator.mac_pe, MAC_PES)
+        name, value = field.name, getattr(accelerator, field.name)
+        if field.type is float:
+            check_number("accelerator", name, value)
+        elif name not in _WORDS:
+            most = MAX_PES if name in _LANES else _MAX_KB if name.endswith("_kb") else None
+            check_whole("accelerator", name, value, zero=name in _MAY_BE_ZERO, most=most)
+    check_choice("accelerator", "dataflow", accelerator.dataflow, DATAFLOWS)
+    check_choice("accelerator", "precision", accelerator.precision, PRECISIONS)
+    check_choice("accelerator", "mac_pe", accelerator.mac_pe, MAC_PES)
     for array in ("mac", "shift"):
-        rows, cols = (getattr(accelerator, f"{array}_{side}") for side in ("rows", "cols"))
-        if (rows == 0) != (cols == 0):
-            raise CostModelError(
-                f"accelerator: {array}_rows is {rows} and {array}_cols is {cols}; "
-                "give both, or 0 for both to leave the array out"
-            )
+        _check_array(array, *(getattr(accelerator, f"{array}_{side}") for side in ("rows", "cols")))
+    check_word("accelerator", "board", accelerator.board)
     load_board(accelerator.board)
+
+
+def _check_array(array: str, rows: int, cols: int) -> None:
+    if (rows == 0) != (cols == 0):
+        raise CostModelError(
+            f"accelerator: {array}_rows is {rows} and {array}_cols is {cols}; "
+            "give both, or 0 for both to leave the array out"
+        )
+    if rows * cols > MAX_PES:
+        raise CostModelError(
+            f"accelerator: {array}_rows x {array}_cols is {rows:,} x {cols:,} = {rows * cols:,} "
+            f"PEs; no board holds more than {MAX_PES:,}"
+        )
 
 
 def check_accelerators(accelerators: Sequence[Accelerator]) -> None:
@@ -115,30 +127,44 @@ def check_workload(workload: Workload) -> None:
         CostModelError: A size or width is not a positive whole number, a kind, scheme or function
             is unknown, two layers share a name, or work is fused into a layer there is not.
     """
+    if not isinstance(workload.operations, tuple):
+        kind = type(workload.operations).__name__
+        raise CostModelError(f"workload '{workload.name}': operations must be a tuple, not {kind}")
     if not workload.operations:
         raise CostModelError(f"workload '{workload.name}' has no operations")
+    for i, operation in enumerate(workload.operations):
+        if not isinstance(operation, MatrixLayer | VectorOperation):
+            raise CostModelError(f"workload: operation {i} is a {type(operation).__name__}")
+        if not isinstance(operation.name, str):
+            check_word(f"workload: operation {i}", "name", operation.name)
     names = [layer.name for layer in workload.layers]
-    if len(set(names)) < len(names):
+    known = set(names)
+    if len(known) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise CostModelError(f"workload '{workload.name}': two layers are called '{twice}'")
-    known = set(names)
     for operation in workload.operations:
         if isinstance(operation, MatrixLayer):
             _check_layer(operation)
         else:
             _check_vector(operation, known)
-    bits = workload.parameter_bits
-    if not isinstance(bits, int) or bits < 0:
-        raise CostModelError(f"workload: parameter_bits must be a whole number, not {bits!r}")
+    check_word("workload", "name", workload.name)
+    check_whole("workload", "parameter_bits", workload.parameter_bits, zero=True)
 
 
 def _check_layer(layer: MatrixLayer) -> None:
     where = f"layer '{layer.name}'"
-    _check_choice(where, "kind", layer.kind, KINDS)
-    _check_choice(where, "weight_scheme", layer.weight_scheme, SCHEMES)
-    _check_sizes(where, layer, _LAYER_SIZES)
-    _check_bits(where, layer, ("weight_bits", "activation_bits", "output_bits"))
+    if layer.kind not in KINDS or layer.weight_scheme not in SCHEMES:
+        check_choice(where, "kind", layer.kind, KINDS)
+        check_choice(where, "weight_scheme", layer.weight_scheme, SCHEMES)
+    _check_sizes(where, _SIZES, _layer_sizes(layer), least=1)
+    _check_sizes(where, _GEOMETRY, _layer_geometry(layer), least=0)
+    if max(layer.weight_bits, layer.activation_bits, layer.output_bits) > _MAX_BITS:
+        _check_bits(where, layer, ("weight_bits", "activation_bits", "output_bits"))
     _check_scheme(where, layer)
+    if layer.macs > MAX_MACS:
+        raise CostModelError(
+            f"{where}: m x k x n x repeats is {layer.macs:,}, more than {MAX_MACS:,}"
+        )
     if layer.in_height and (
         layer.in_height < layer.kernel_height or layer.in_width < layer.kernel_width
     ):
@@ -148,11 +174,23 @@ def _check_layer(layer: MatrixLayer) -> None:
 def _check_scheme(where: str, layer: MatrixLayer) -> None:
     least, most = APOT_BITS
     if layer.weight_scheme == "apot" and not least <= layer.weight_bits <= most:
-        raise CostModelError(f"{where}: apot weights have {least} to {most} bits")
+        raise CostModelError(
+            f"{where}: weight_bits of apot weights must be {least} to {most}, not "
+            f"{layer.weight_bits}"
+        )
+    least, most = LOG2_BITS
+    if layer.weight_scheme in ("log2", "mixed") and not least <= layer.weight_bits <= most:
+        raise CostModelError(
+            f"{where}: weight_bits of log2 weights must be {least} to {most}, not "
+            f"{layer.weight_bits}"
+        )
     if layer.kind == "matmul" and layer.weight_scheme not in ("uniform", "log2"):
-        raise CostModelError(f"{where}: a matmul is uniform or log2, not {layer.weight_scheme}")
+        raise CostModelError(
+            f"{where}: weight_scheme of a matmul must be uniform or log2, not {layer.weight_scheme}"
+        )
     share = layer.log2_share
-    if not 0 <= share < 1 or (share and layer.weight_scheme != "mixed"):
+    check_number(where, "log2_share", share, zero=True)
+    if share >= 1 or (share and layer.weight_scheme != "mixed"):
         raise CostModelError(
             f"{where}: log2_share must be from 0 to below 1, and 0 unless mixed, not {share!r}"
         )
@@ -160,35 +198,30 @@ def _check_scheme(where: str, layer: MatrixLayer) -> None:
 
 def _check_vector(operation: VectorOperation, layers: set[str]) -> None:
     where = f"operation '{operation.name}'"
+    if not isinstance(operation.function, str):
+        check_word(where, "function", operation.function)
     function_of(operation)
-    _check_sizes(where, operation, _VECTOR_SIZES)
-    _check_bits(where, operation, ("input_bits", "output_bits"))
-    if operation.fused_into is not None and operation.fused_into not in layers:
-        raise CostModelError(f"{where}: fused_into names '{operation.fused_into}', not a layer")
+    _check_sizes(where, _VECTOR_SIZES, _vector_sizes(operation), least=1)
+    if max(operation.input_bits, operation.output_bits) > _MAX_BITS:
+        _check_bits(where, operation, ("input_bits", "output_bits"))
+    if operation.row_length > operation.elements:
+        raise CostModelError(
+            f"{where}: row_length must be at most elements, {operation.elements}, not "
+            f"{operation.row_length}"
+        )
+    fused = operation.fused_into
+    if fused is not None and not (isinstance(fused, str) and fused in layers):
+        raise CostModelError(f"{where}: fused_into names '{fused}', not a layer")
 
 
-def _check_sizes(where: str, operation: object, sizes: "_Sizes") -> None:
-    """Check whole numbers; one look at all of them, since nearly all workloads are sound."""
-    if sizes.sound(operation):
+def _check_sizes(where: str, names: tuple[str, ...], values: Any, least: int) -> None:
+    # An estimate takes a millisecond and has thousands of sizes: one by one only if one is wrong.
+    if set(map(type, values)) == {int} and min(values) >= least and max(values) <= MAX_SIZE:
         return
-    for name in sizes.names:
-        _check_size(where, name, getattr(operation, name))
-
-
-def _check_size(where: str, name: str, value: object) -> None:
-    least = 0 if name in _MAY_BE_ZERO else 1
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if not whole or value < least:  # type: ignore[operator]
-        kind = "zero or a positive whole number" if least == 0 else "a positive whole number"
-        raise CostModelError(f"{where}: {name} must be {kind}, not {value!r}")
+    for name, value in zip(names, values, strict=True):
+        check_whole(where, name, value, zero=least == 0, most=MAX_SIZE)
 
 
 def _check_bits(where: str, operation: object, names: tuple[str, ...]) -> None:
     for name in names:
-        if getattr(operation, name) > _MAX_BITS:
-            raise CostModelError(f"{where}: {name} must be at most {_MAX_BITS}")
-
-
-def _check_choice(where: str, name: str, value: object, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise CostModelError(f"{where}: unknown {name} '{value}'. Known: {', '.join(known)}.")
+        check_whole(where, name, getattr(operation, name), most=_MAX_BITS)

@@ -102,7 +102,7 @@ def test_another_split_is_scored_and_not_compared(written, shipment, capsys):
     said = capsys.readouterr().out
     correct = wanted(shipment.model, load_data(DIGITS, CONFIG).split("test"))
     assert f"({correct} of 357)" in said
-    assert said.endswith("not compared, these are other split\n")
+    assert said.endswith("not compared with another split\n")
 
 
 def test_another_number_than_recorded_is_code_1(shipment, tmp_path, capsys):
@@ -126,7 +126,7 @@ def test_a_folder_of_images_is_prepared_as_recorded_wherever_it_lies(
     assert capsys.readouterr().out.endswith(f"recorded: {correct} of 6 on validation: equal\n")
     (moved / "validation" / "a" / "0.png").unlink()
     assert evaluate(f"model={tmp_path / 'model.npz'}", f"data.path={moved}") == 0
-    assert "not compared, these are other images" in capsys.readouterr().out
+    assert "not compared with other images" in capsys.readouterr().out
     assert evaluate(f"model={tmp_path / 'model.npz'}") == 2
     assert "data.path=/nowhere is not a folder" in capsys.readouterr().err
     assert evaluate(f"bundle={written}", "data.name=imagefolder", f"data.path={pictures}") == 0

@@ -64,13 +64,23 @@ def test_every_choice_is_a_gene_and_the_ends_are_not():
         ),
         "activation.stem",
         "activation.stages.0",
-        *(f"accelerator.{f}" for f in vars(SearchSettings().accelerator)),
+        *(f"accelerator.{f}" for f, c in vars(SearchSettings().accelerator).items() if len(c) > 1),
     }
 
 
 def test_ends_are_genes_on_request():
     genes = space_of(network__first_and_last_bits=0).genes
     assert {"stem.conv.weight", "head.fc.weight", "head.fc.activation_bits"} <= set(genes)
+
+
+def test_multipliers_in_luts_can_be_searched():
+    space = space_of(accelerator__mac_pe=["dsp", "lut"])
+    params = random_params(space, 0)
+    found = {
+        space.decode(params | {"accelerator.mac_pe": pe}).accelerator.mac_pe
+        for pe in ("dsp", "lut")
+    }
+    assert found == {"dsp", "lut"}
 
 
 def test_size_counts_the_combinations():

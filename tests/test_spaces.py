@@ -21,7 +21,10 @@ from codesign.search.evaluator import recipe_of
 from codesign.settings import load_settings
 from codesign.space import SearchSpace
 from codesign.train.model import build_model, data_config
+from costmodels.cycles import CYCLE_MODELS
 from costmodels.estimate import estimate
+from costmodels.scalesim import layer_task, simulate_all
+from costmodels.systolic import DATAFLOWS, reported_cycles
 
 FOLDER = Path(__file__).parents[1] / "search_spaces"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
@@ -90,6 +93,30 @@ def test_objectives_and_constraints_are_metrics_there_are(space):
     cost = estimate(work, design.accelerator, gpus=tuple(settings.cost.gpus))
     wanted = {*settings.objectives, *settings.constraints} - {"accuracy"}
     assert wanted <= set(cost.metrics)
+
+
+@pytest.mark.parametrize("dataflow", DATAFLOWS)
+@pytest.mark.parametrize(("rows", "cols"), [(4, 4), (8, 32), (27, 16), (32, 32), (64, 128)])
+def test_cycles_equal_scale_sims_on_every_matrix_layer(space, dataflow, rows, cols):
+    _, settings, _, graph, search_space = space
+    work = workload(graph, random_design(search_space, 0), recipe_of(settings.quantize))
+    tasks = {layer.name: layer_task(layer, rows, cols, dataflow) for layer in work.layers}
+    reported = simulate_all(list(tasks.values()))
+    assert {node.name for node in graph.layers} < set(tasks)  # and products of attention
+    for layer in work.layers:
+        ours = int(reported_cycles(layer.m, layer.k, layer.n, rows, cols, dataflow))
+        assert ours == reported[tasks[layer.name]], layer.name
+
+
+def test_designs_cost_the_same_by_scale_sim(space):
+    _, settings, _, graph, search_space = space
+    for seed in range(3):
+        design = random_design(search_space, seed)
+        work = workload(graph, design, recipe_of(settings.quantize))
+        closed, simulated = (
+            estimate(work, design.accelerator, cycles=model) for model in CYCLE_MODELS
+        )
+        assert simulated.layers == closed.layers
 
 
 def test_a_random_design_is_one_integer_model(space):

@@ -77,8 +77,8 @@ def compare(model: IntegerModel, data: DataSet, split: str, found: Score) -> tup
     correct, images = recorded
     line = f"recorded: {correct} of {images} on validation"
     if split != "validation" or not is_recorded(model, data):
-        what = "split" if split != "validation" else "images"
-        return f"{line}; not compared, these are other {what}", 0
+        what = "another split" if split != "validation" else "other images"
+        return f"{line}; not compared with {what}", 0
     if (found.correct, found.images) == recorded:
         return f"{line}: equal", 0
     return f"{line}: DIFFERS", 1

@@ -113,7 +113,10 @@ class EvaluationProblem:
             self.workload(design),
             design.accelerator,
             cycles=cycle_model(self.settings),
+            fabric=self.settings.cost.fabric,
             gpus=tuple(self.settings.cost.gpus),
+            gpu_profile=self.settings.cost.gpu_profile,
+            gpu_precision=self.settings.cost.gpu_precision,
         )
 
     def sensitivities(

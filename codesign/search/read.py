@@ -1,6 +1,7 @@
 """read_study: a run directory as plain values."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from codesign.search.records import StudyRecord, TrialRecord
 from codesign.search.rundir import RunDirectory, design_of
 from codesign.search.simulations import cycles_backing
 from codesign.search.study import open_storage
+from costmodels.errors import CostModelError
+from costmodels.gpu import DEFAULT, load_profile
 from costmodels.provenance import provenance
 
 STATES = {
@@ -62,8 +65,16 @@ def record_of(study: optuna.Study, run_dir: Path) -> StudyRecord:
         settings=attributes["settings"],
         teacher=attributes.get("teacher", {}),
         board=attributes.get("board", {}),
-        provenance=provenance(cycles_backing(attributes["settings"]["cost"])),
+        provenance=_backing(attributes["settings"]["cost"]),
     )
+
+
+def _backing(cost: Mapping[str, Any]) -> dict[str, str]:
+    """Return what backs the study's metrics, from the section `cost` of its settings."""
+    found = provenance(cycles_backing(cost), cost.get("fabric", "yosys"))
+    with suppress(CostModelError):  # a profile of the user's that is no longer there
+        found["gpu"] = load_profile(cost.get("gpu_profile", DEFAULT)).backing
+    return found
 
 
 def metrics_of(attributes: Mapping[str, Any]) -> dict[str, float]:

@@ -30,6 +30,7 @@ from codesign.settings import SearchSettings
 from codesign.space import SearchSpace, check_functions
 from costmodels.board import load_board, load_gpu
 from costmodels.errors import CostModelError
+from costmodels.gpu import load_profile
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ def _check_hardware(settings: SearchSettings) -> None:
         load_board(settings.hardware.board)
         for name in settings.cost.gpus:
             load_gpu(name)
+        load_profile(settings.cost.gpu_profile)
     except CostModelError as error:
         raise UserError(str(error)) from error
 

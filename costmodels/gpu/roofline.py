@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from costmodels.board import Gpu
+from costmodels.checks import check_whole
 from costmodels.gpu.kernel import Gemm, Kernel, tile_utilisation
 from costmodels.gpu.launch import kernels
 from costmodels.gpu.profile import Profile, load_profile
@@ -61,8 +62,9 @@ def latency_ms(
         profile: The runtime; the FasterTransformer fit unless given.
 
     Raises:
-        CostModelError: The precision is unknown.
+        CostModelError: The precision is unknown, or the batch is not a positive whole number.
     """
+    check_whole("GPU", "batch", batch)
     profile = profile or load_profile()
     launched = kernels(workload, precision, profile.fusion)
     return float(kernel_ms(kernel_work(launched, gpu, batch), profile).sum())

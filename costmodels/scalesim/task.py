@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from costmodels.checks import check_choice, check_whole
+from costmodels.systolic import DATAFLOWS
 from costmodels.workload import MatrixLayer
 
 if TYPE_CHECKING:
@@ -17,6 +19,9 @@ VERSION = "3.0.0"
 @dataclass(frozen=True)
 class Task:
     """One product or convolution on one array: all that the simulated cycles depend on.
+
+    Raises:
+        CostModelError: A size is not a positive whole number, or the dataflow is unknown.
 
     Attributes:
         height: Input height with padding, trimmed to what the stride reaches (M for a product).
@@ -43,6 +48,12 @@ class Task:
     rows: int
     cols: int
     dataflow: str
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if name != "dataflow":
+                check_whole("SCALE-Sim task", name, value)
+        check_choice("SCALE-Sim task", "dataflow", self.dataflow, DATAFLOWS)
 
     @property
     def key(self) -> str:

@@ -205,7 +205,7 @@ def test_fewer_bits_never_cost_more(weight_bits: int, activation_bits: int, data
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"clock_mhz": float("nan")}, "clock_mhz must be positive and finite, not nan"),
+        ({"clock_mhz": float("nan")}, "clock_mhz must be a finite positive number, not nan"),
         ({"clock_mhz": 0.0}, "clock_mhz"),
         ({"mac_rows": 0}, "mac_rows is 0 and mac_cols is 8"),
         ({"vector_lanes": 0}, "vector_lanes must be a positive whole number, not 0"),
@@ -226,7 +226,7 @@ def test_wrong_accelerator_is_named(change: dict[str, Any], message: str) -> Non
     [
         (linear(m=0), "layer 'fc': m must be a positive whole number, not 0"),
         (linear(weight_bits=-4), "weight_bits"),
-        (linear(weight_bits=64), "weight_bits must be at most 32"),
+        (linear(weight_bits=64), "weight_bits must be at most 32, not 64"),
         (linear(kind="fft"), "unknown kind 'fft'"),
         (linear(weight_scheme="float"), "unknown weight_scheme"),
         (conv(in_height=1), "smaller than the kernel"),

@@ -176,10 +176,10 @@ def test_probabilities_that_are_powers_of_two_on_multipliers_are_decoded():
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        (linear(weight_scheme="apot", weight_bits=8), "2 to 7 bits"),
+        (linear(weight_scheme="apot", weight_bits=8), "must be 2 to 7, not 8"),
         (linear(log2_share=0.5), "0 unless mixed"),
         (linear(weight_scheme="mixed", weight_bits=4, log2_share=1.0), "below 1"),
-        (replace(matmul(), weight_scheme="apot", weight_bits=4), "matmul is uniform or log2"),
+        (replace(matmul(), weight_scheme="apot", weight_bits=4), "matmul must be uniform or log2"),
     ],
 )
 def test_wrong_codes_are_named(layer, message):

@@ -4,7 +4,7 @@ import csv
 from dataclasses import replace
 
 import pytest
-from random_networks import random_design
+from random_networks import random_design, uniform_design
 
 from codesign.errors import UserError
 from codesign.graph.capture import capture
@@ -28,7 +28,7 @@ def graph():
 
 def problem(graph, tmp_path, **cost):
     settings = SearchSettings(runs_dir=str(tmp_path / "runs"), executor="serial")
-    settings.cost = replace(settings.cost, gpus=[], **cost)
+    settings.cost = replace(settings.cost, **({"gpus": []} | cost))
     return EvaluationProblem(settings, graph, None, {})
 
 
@@ -43,6 +43,18 @@ def test_designs_are_priced_by_scalesim_where_asked(graph, tmp_path):
     drained = problem(graph, tmp_path, drain=True).price(design)
     assert drained.metrics["fpga.compute_cycles"] > closed.metrics["fpga.compute_cycles"]
     assert "with drain" in drained.source("fpga.compute_cycles")
+
+
+def test_designs_are_priced_by_the_profiles_asked_for(graph, tmp_path):
+    accelerator = Accelerator(mac_rows=4, mac_cols=4, mac_pe="lut")
+    design = replace(uniform_design(graph), accelerator=accelerator)
+    usual = problem(graph, tmp_path, gpus=["a100"]).price(design)
+    cost = {"fabric": "finn", "gpu_profile": "tensorrt", "gpu_precision": "fp16"}
+    other = problem(graph, tmp_path, gpus=["a100"], **cost).price(design)
+    for metric in ("fpga.mac_array_lut", "gpu.a100.latency_ms"):
+        assert other.metrics[metric] != usual.metrics[metric]
+        assert other.source(metric) != usual.source(metric)
+    assert other.metrics["fpga.latency_ms"] == usual.metrics["fpga.latency_ms"]
 
 
 def test_another_cycle_model_is_refused_on_a_study(search):

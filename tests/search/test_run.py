@@ -272,6 +272,10 @@ def test_unknown_metrics_name_the_nearest(search, tmp_path, key):
     [
         ("hardware.board=zcu999", r"zcu999.*zcu104"),
         ("cost.gpus=[voodoo]", r"voodoo.*a100"),
+        ("cost.gpu_profile=tensort", r"tensort.*Did you mean 'tensorrt'"),
+        ("cost.gpu_precision=int2", r"int2.*int4"),
+        ("cost.fabric=vivado", r"vivado.*yosys"),
+        ("accelerator.mac_pe=[clb]", r"clb.*lut"),
     ],
 )
 def test_unknown_hardware_lists_what_there_is(search, tmp_path, override, message):
