@@ -7,13 +7,12 @@ import numpy as np
 
 from costmodels.accelerator import Accelerator
 from costmodels.engines import Placement, lane_widths
-from costmodels.grid import BUFFERS, Grid, distinct, once_each
-from costmodels.memory import Memory, buffer_depth, place
+from costmodels.grid import BUFFERS, Grid
+from costmodels.memory import Memory, buffer_depths, place_all
 from costmodels.systolic import Integers, ceil_div
 from costmodels.tiling import CONSTANT_BITS
 
 _DOUBLE = ("input", "weight", "output")
-_KINDS = ("bram18", "uram", "lut")
 
 
 @dataclass(frozen=True)
@@ -57,24 +56,30 @@ def buffers(
     widths = np.array([[lane_widths(p, accelerator.dataflow) for p in placements]], dtype=np.int64)
     grid = Grid.of(accelerator)
     made = {}
-    for name, (words, bits) in shapes(widths.reshape(1, -1, 3), placements, grid).items():
-        blocks = _placed(name, int(words[0]), int(bits[0]), has_uram=has_uram)
-        made[name] = Buffer(int(words[0]), int(bits[0]), blocks)
+    for name, (words, bits, *blocks) in _memories(
+        widths.reshape(1, -1, 3), placements, grid, has_uram=has_uram
+    ).items():
+        made[name] = Buffer(int(words[0]), int(bits[0]), Memory(*(int(kind[0]) for kind in blocks)))
     return made
 
 
 def blocks(
     widths: Integers, placements: Sequence[Placement], grid: Grid, *, has_uram: bool
-) -> Blocks:
-    """Return the memory blocks of all memories on every accelerator; arguments as for `shapes`."""
-    total: dict[str, Integers] = {kind: np.zeros(len(grid), np.int64) for kind in _KINDS}
-    for name, (words, bits) in shapes(widths, placements, grid).items():
-        some, which = distinct((words, bits))
-        pairs = zip(words[some].tolist(), bits[some].tolist(), strict=True)
-        made = [_placed(name, *pair, has_uram=has_uram) for pair in pairs]
-        for kind in _KINDS:
-            total[kind] += np.array([getattr(memory, kind) for memory in made])[which]
-    return Blocks(**total)
+) -> dict[str, Blocks]:
+    """Return the memory blocks of each memory on every accelerator; arguments as for `shapes`."""
+    memories = _memories(widths, placements, grid, has_uram=has_uram)
+    return {name: Blocks(*kinds) for name, (_, _, *kinds) in memories.items()}
+
+
+def _memories(
+    widths: Integers, placements: Sequence[Placement], grid: Grid, *, has_uram: bool
+) -> dict[str, tuple[Integers, ...]]:
+    """Return words, bits of a word, 18-kbit blocks, UltraRAMs and LUTs of each memory by name."""
+    sizes = shapes(widths, placements, grid)
+    words, bits = np.array(list(sizes.values())).swapaxes(0, 1)
+    in_uram = np.array([has_uram and name in _DOUBLE for name in sizes])[:, None]
+    columns = (words, bits, *place_all(words, bits, has_uram=in_uram))
+    return {name: tuple(column[i] for column in columns) for i, name in enumerate(sizes)}
 
 
 def shapes(
@@ -95,20 +100,13 @@ def shapes(
     made = {}
     for i, (name, size) in enumerate(zip(_DOUBLE, BUFFERS, strict=True)):
         width = widest[:, i]
-        made[name] = once_each(_depth, grid.column(size), width), width
+        depth = buffer_depths(grid.column(size), np.maximum(width, 1))
+        made[name] = np.where(width > 0, depth, 0), width
     lanes = grid.column("vector_lanes")
     made["constants"] = 2 * ceil_div(_channels(placements), lanes), lanes * CONSTANT_BITS
     depth, bits = _lines(placements)
     made["line_buffer"] = np.full_like(lanes, depth), grid.column("depthwise_lanes") * bits
     return made
-
-
-def _depth(size_kb: int, width: int) -> int:
-    return buffer_depth(size_kb, width) if width else 0
-
-
-def _placed(name: str, words: int, word_bits: int, *, has_uram: bool) -> Memory:
-    return place(words, word_bits, has_uram=has_uram and name in _DOUBLE)
 
 
 def _channels(placements: Sequence[Placement]) -> int:

@@ -1,7 +1,7 @@
 """The FPGA template: resources, latency and energy of a grid of accelerators for one workload."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -87,9 +87,13 @@ def price(
         "control": control_cost(),
         "memory_controller": _memory_controller(board),
     }
-    memory = blocks(widths, planned.placements, grid, has_uram=board.uram > 0)
+    memories = blocks(widths, planned.placements, grid, has_uram=board.uram > 0)
     controllers = board.memory_controllers * board.controller_bram18
-    memory = replace(memory, bram18=memory.bram18 + controllers)
+    bram18, uram, lut = (
+        np.sum([getattr(each, kind) for each in memories.values()], axis=0)
+        for kind in ("bram18", "uram", "lut")
+    )
+    memory = Blocks(bram18 + controllers, uram, lut)
     return FpgaCost(
         parts, memory, timing, cycles, energy_mj(planned, widths, timing, operations, seconds)
     )

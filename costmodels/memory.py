@@ -1,8 +1,13 @@
 """Block RAM, UltraRAM and LUT RAM of the buffers."""
 
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from costmodels.checks import check_choice, check_sizes
+from costmodels.systolic import Integers, ceil_div
 
 # Shapes (depth, width) of an 18-kbit block: AMD UG573 (the last as simple dual port).
 BRAM18_SHAPES = ((16384, 1), (8192, 2), (4096, 4), (2048, 9), (1024, 18), (512, 36))
@@ -41,7 +46,7 @@ def bram18_blocks(depth: int, width: int, banks: int = 1) -> int:
         CostModelError: A size is not a positive whole number.
     """
     check_sizes("block RAM", depth=depth, width=width, banks=banks)
-    return banks * min(-(-depth // d) * -(-width // w) for d, w in BRAM18_SHAPES)
+    return banks * int(_bram18(depth, width))
 
 
 def uram_blocks(depth: int, width: int, banks: int = 1) -> int:
@@ -51,7 +56,7 @@ def uram_blocks(depth: int, width: int, banks: int = 1) -> int:
         CostModelError: A size is not a positive whole number.
     """
     check_sizes("UltraRAM", depth=depth, width=width, banks=banks)
-    return banks * -(-depth // URAM_DEPTH) * -(-width // URAM_WIDTH)
+    return banks * int(_uram(depth, width))
 
 
 def lutram_luts(depth: int, width: int, banks: int = 1, family: str = "ultrascale+") -> int:
@@ -70,10 +75,7 @@ def lutram_luts(depth: int, width: int, banks: int = 1, family: str = "ultrascal
     """
     check_sizes("LUT RAM", depth=depth, width=width, banks=banks)
     check_choice("LUT RAM", "family", family, tuple(_LUTRAM))
-    words, bits, luts = next((p for p in _LUTRAM[family] if depth <= p[0]), _LUTRAM[family][-1])
-    parts = -(-depth // words)
-    choice = width * -(-(parts - 1) // 3) + parts if parts > 1 else 0
-    return banks * (parts * -(-width // bits) * luts + choice)
+    return banks * int(_lutram(depth, width, family))
 
 
 def place(depth: int, width: int, *, has_uram: bool) -> Memory:
@@ -91,14 +93,44 @@ def place(depth: int, width: int, *, has_uram: bool) -> Memory:
         CostModelError: A size is negative or not a whole number.
     """
     check_sizes("buffer", zero=True, depth=depth, width=width)
-    if depth == 0 or width == 0:
-        return Memory()
-    if depth <= LUTRAM_MAX_DEPTH:
-        return Memory(lut=lutram_luts(depth, width))
-    blocks = uram_blocks(depth, width)
-    if has_uram and depth * width >= _URAM_MIN_FILL * blocks * URAM_DEPTH * URAM_WIDTH:
-        return Memory(uram=blocks)
-    return Memory(bram18=bram18_blocks(depth, width))
+    bram18, uram, lut = place_all(np.array([depth]), np.array([width]), has_uram=has_uram)
+    return Memory(int(bram18[0]), int(uram[0]), int(lut[0]))
+
+
+def place_all(
+    depth: Integers, width: Integers, *, has_uram: bool | NDArray[np.bool_]
+) -> tuple[Integers, Integers, Integers]:
+    """Return 18-kbit blocks, UltraRAMs and LUTs of buffers as `place` chooses them.
+
+    Arguments are as there, but arrays of one shape, of whole numbers from 0.
+    """
+    depth = np.where(width > 0, depth, 0)
+    uram = _uram(depth, width)
+    small = depth <= LUTRAM_MAX_DEPTH
+    filled = depth * width >= _URAM_MIN_FILL * uram * URAM_DEPTH * URAM_WIDTH
+    in_uram = np.asarray(has_uram) & filled & ~small
+    bram18 = np.where(small | in_uram, 0, _bram18(depth, width))
+    return bram18, np.where(in_uram, uram, 0), np.where(small, _lutram(depth, width), 0)
+
+
+def _bram18(depth: Any, width: Any) -> Integers:
+    counts = [ceil_div(depth, d) * ceil_div(width, w) for d, w in BRAM18_SHAPES]
+    return np.min(counts, axis=0)
+
+
+def _uram(depth: Any, width: Any) -> Integers:
+    return ceil_div(depth, URAM_DEPTH) * ceil_div(width, URAM_WIDTH)
+
+
+def _lutram(depth: Any, width: Any, family: str = "ultrascale+") -> Integers:
+    shallow, deep = (_in_primitives(depth, width, *shape) for shape in _LUTRAM[family])
+    return np.where(np.asarray(depth) <= _LUTRAM[family][0][0], shallow, deep)
+
+
+def _in_primitives(depth: Any, width: Any, words: int, bits: int, luts: int) -> Integers:
+    parts = ceil_div(depth, words)
+    choice = np.where(parts > 1, width * ceil_div(parts - 1, 3) + parts, 0)
+    return parts * ceil_div(width, bits) * luts + choice
 
 
 def buffer_depth(size_kb: int, width: int) -> int:
@@ -108,4 +140,9 @@ def buffer_depth(size_kb: int, width: int) -> int:
         CostModelError: A size is not a positive whole number.
     """
     check_sizes("buffer", size_kb=size_kb, width=width)
-    return 2 * -(-size_kb * 8192 // width)
+    return int(buffer_depths(size_kb, width))
+
+
+def buffer_depths(size_kb: Any, width: Any) -> Integers:
+    """Return `buffer_depth` of arrays of positive whole numbers."""
+    return 2 * ceil_div(np.asarray(size_kb) * 8192, width)

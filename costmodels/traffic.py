@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from costmodels.systolic import Integers, ceil_div
 
 _MAX_CUTS = 64
+_AT_ONCE = 512  # products whose cuts stay in the cache
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,9 @@ def best_tilings(
     )
     best = _where(rows.bits <= columns.bits, rows, columns)
     least = _least_with_cut_reduction(p, first, second, sums)
-    cut = np.flatnonzero(~whole | (best.bits > least))
-    if len(cut):
+    pending = np.flatnonzero(~whole | (best.bits > least))
+    for start in range(0, len(pending), _AT_ONCE):
+        cut = pending[start : start + _AT_ONCE]
         tried = _cut_reduction(_at(p, cut), first[cut], second[cut], sums[cut])
         better = ~whole[cut] | (tried.bits < best.bits[cut])
         _put(best, cut[better], _at(tried, better))

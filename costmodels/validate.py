@@ -38,20 +38,6 @@ _VECTOR_SIZES = ("elements", "row_length", "input_bits", "output_bits")
 _layer_sizes, _layer_geometry = attrgetter(*_SIZES), attrgetter(*_GEOMETRY)
 _vector_sizes = attrgetter(*_VECTOR_SIZES)
 
-# Fields that are checked together are a pair.
-_ACCELERATOR_PAIRS = tuple(
-    attrgetter(*pair)
-    for pair in (
-        ("mac_rows", "mac_cols"),
-        ("shift_rows", "shift_cols"),
-        ("input_buffer_kb", "weight_buffer_kb"),
-        ("output_buffer_kb", "vector_lanes"),
-        ("depthwise_lanes", "clock_mhz"),
-        ("board", "dataflow"),
-        ("precision", "mac_pe"),
-    )
-)
-
 
 def check_accelerator(accelerator: Accelerator) -> None:
     """Check every field of an accelerator.
@@ -102,15 +88,18 @@ def check_accelerators(accelerators: Sequence[Accelerator]) -> None:
         raise CostModelError("accelerators: there are none; give at least one")
     # A grid holds few values of each field: only an accelerator with a new one needs a look.
     fresh: set[int] = set()
-    for read in _ACCELERATOR_PAIRS:
-        known: set[tuple[object, ...]] = set()
-        for i, (one, other) in enumerate(map(read, accelerators)):
-            key = one, other, type(one), type(other)
-            if key not in known:
-                known.add(key)
+    for field in fields(Accelerator):
+        known: set[tuple[object, type]] = set()
+        for i, value in enumerate(map(attrgetter(field.name), accelerators)):
+            if (value, type(value)) not in known:
+                known.add((value, type(value)))
                 fresh.add(i)
     for i in sorted(fresh):
         _check_one_of(i, accelerators[i])
+    for i, a in enumerate(accelerators):
+        for rows, cols in ((a.mac_rows, a.mac_cols), (a.shift_rows, a.shift_cols)):
+            if not 0 < rows * cols <= MAX_PES and (rows or cols):
+                _check_one_of(i, a)
 
 
 def _check_one_of(index: int, accelerator: Accelerator) -> None:
