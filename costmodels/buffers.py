@@ -56,10 +56,10 @@ def buffers(
     widths = np.array([[lane_widths(p, accelerator.dataflow) for p in placements]], dtype=np.int64)
     grid = Grid.of(accelerator)
     made = {}
-    for name, (words, bits, *blocks) in _memories(
+    for name, (words, bits, *kinds) in _memories(
         widths.reshape(1, -1, 3), placements, grid, has_uram=has_uram
     ).items():
-        made[name] = Buffer(int(words[0]), int(bits[0]), Memory(*(int(kind[0]) for kind in blocks)))
+        made[name] = Buffer(int(words[0]), int(bits[0]), Memory(*(int(kind[0]) for kind in kinds)))
     return made
 
 
