@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from costmodels.accelerator import Accelerator
 from costmodels.board import Board
-from costmodels.buffers import buffers
+from costmodels.buffers import Buffer, buffers
 from costmodels.cost import LayerCost
 from costmodels.energy import energy_mj
 from costmodels.engines import Build, Placement, place
@@ -71,8 +71,15 @@ def price(
     layers = layer_costs(workload, placements, accelerator, board, array_cycles)
     cycles = sum(layer.cycles for layer in layers)
     seconds = cycles / (accelerator.clock_mhz * 1e6)
+    memories = buffers(placements, accelerator, has_uram=board.uram > 0)
     energy = energy_mj(
-        placements, layers, workload.vector_operations, accelerator.dataflow, seconds
+        placements,
+        layers,
+        workload.vector_operations,
+        accelerator.dataflow,
+        seconds,
+        board,
+        memories,
     )
     parts = {
         "mac_array": _mac_array(builds.get("mac_array"), accelerator, board.dsp_type, profile),
@@ -82,7 +89,7 @@ def price(
         "control": control_cost(),
         "memory_controller": _memory_controller(board),
     }
-    return FpgaCost(parts, memory_cost(placements, accelerator, board), layers, energy)
+    return FpgaCost(parts, _blocks(memories, board), layers, energy)
 
 
 def metrics(cost: FpgaCost, accelerator: Accelerator, board: Board) -> dict[str, float]:
@@ -117,9 +124,12 @@ def metrics(cost: FpgaCost, accelerator: Accelerator, board: Board) -> dict[str,
 
 def memory_cost(placements: Sequence[Placement], accelerator: Accelerator, board: Board) -> Memory:
     """Return the blocks of the buffers, the constants, the line buffers and DRAM controllers."""
-    memories = buffers(placements, accelerator, has_uram=board.uram > 0).values()
+    return _blocks(buffers(placements, accelerator, has_uram=board.uram > 0), board)
+
+
+def _blocks(memories: Mapping[str, Buffer], board: Board) -> Memory:
     controllers = Memory(bram18=board.memory_controllers * board.controller_bram18)
-    return sum((memory.blocks for memory in memories), start=controllers)
+    return sum((memory.blocks for memory in memories.values()), start=controllers)
 
 
 def _mac_array(
