@@ -12,6 +12,7 @@ import yaml
 
 from codesign.errors import RunError, UserError
 from codesign.settings_tree import SettingsTree, describe, fields_of, setting
+from costmodels.errors import CostModelError
 
 __all__ = ["exit_code", "help_text", "leave", "read_settings", "run_command", "setting"]
 
@@ -120,7 +121,7 @@ def exit_code(main: Callable[[list[str]], int], arguments: list[str]) -> int:
     """Return the exit code of `main(arguments)`, with expected errors printed as one line."""
     try:
         return main(arguments)
-    except UserError as error:
+    except (UserError, CostModelError) as error:
         return _complain(str(error), 2)
     except RunError as error:
         return _complain(str(error), 1)

@@ -96,7 +96,7 @@ class DistillSettings:
 class HardwareSettings:
     """What the accelerator is built on."""
 
-    board: str = setting("zcu104", "FPGA board, a file in costmodels/boards")
+    board: str = setting("zcu104", "FPGA board: a name of costmodels.boards, or a YAML file")
     clock_mhz: float = setting(200.0, "clock of the accelerator in MHz")
 
 

@@ -14,6 +14,7 @@ from codesign.settings import (
     QuantizeSettings,
     SearchSettings,
 )
+from costmodels.validate import MAX_PES
 
 MAY_BE_ZERO = {"shift_rows", "shift_cols", "depthwise_lanes"}
 NAMES = {
@@ -139,7 +140,14 @@ def _check_accelerator(accelerator: AcceleratorSettings) -> None:
             for value in values:
                 _one_of(key, value, CHOICES[key])
         else:
-            _check_list(key, values, 0 if name in MAY_BE_ZERO else 1, 1 << 20)
+            _check_list(key, values, 0 if name in MAY_BE_ZERO else 1, MAX_PES)
+    for array in ("mac", "shift"):
+        rows, cols = (max(getattr(accelerator, f"{array}_{side}")) for side in ("rows", "cols"))
+        if rows * cols > MAX_PES:
+            raise UserError(
+                f"accelerator.{array}_rows and accelerator.{array}_cols: {rows} x {cols} is more "
+                f"than {MAX_PES:,} PEs, which no board holds."
+            )
 
 
 def _check_list(key: str, values: Sequence[int], least: int, most: int) -> None:

@@ -104,8 +104,8 @@ def shapes(
         made[name] = np.where(width > 0, depth, 0), width
     lanes = grid.column("vector_lanes")
     made["constants"] = 2 * ceil_div(_channels(placements), lanes), lanes * CONSTANT_BITS
-    depth, bits = _lines(placements)
-    made["line_buffer"] = np.full_like(lanes, depth), grid.column("depthwise_lanes") * bits
+    pixels, bits = _lines(placements)
+    made["line_buffer"] = np.full_like(lanes, pixels), grid.column("depthwise_lanes") * bits
     return made
 
 

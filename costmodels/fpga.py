@@ -94,9 +94,8 @@ def price(
         for kind in ("bram18", "uram", "lut")
     )
     memory = Blocks(bram18 + controllers, uram, lut)
-    return FpgaCost(
-        parts, memory, timing, cycles, energy_mj(planned, widths, timing, operations, seconds)
-    )
+    energy = energy_mj(planned, widths, timing, operations, seconds, board, memories)
+    return FpgaCost(parts, memory, timing, cycles, energy)
 
 
 def metrics(cost: FpgaCost, grid: Grid, board: Board) -> dict[str, Any]:

@@ -31,7 +31,8 @@ _FIGURES = {
     "fpga.dram_cycles": "relative: fpga.dram_mb at the board's sustained bandwidth (assumed)",
     "fpga.dram_mb": "the least over the template's tilings, equal to brute force where that is "
     "feasible; every layer goes through DRAM",
-    "fpga.energy_mj": "relative: recalled energies per event, no board measured",
+    "fpga.energy_mj": "relative: recalled energies of a LUT, a DSP and a bit, fitted with three "
+    "parameters to 11 published powers of 7 designs: mean error 38 %, a design left out 54 %",
     "model": "exact: counted",
     "gpu": "as the profile says: a file of costmodels/gpu/profiles",
 }
@@ -60,8 +61,9 @@ def provenance(array: str, fabric: str = "yosys") -> dict[str, str]:
         "fpga.depthwise_lut": f"{text}; log2 lanes as fpga.shift_array_lut",
     }
     latency = (
-        f"relative: array cycles are {array}; published accelerators reach 34 to 97 % of such "
-        "bounds, and DRAM and vector cycles are the template's"
+        f"relative: array cycles are {array}; DRAM and vector cycles are the template's. Against "
+        "AMD's DPU, 12 networks without squeeze-and-excitation on three boards: mean error 7 %, at "
+        "most 25 %; with it up to 156 % too fast; other accelerators from 91 % below to 79 % above"
     )
     timed = {name: latency for name in ("fpga.latency_ms", "fpga.fps", "fpga.cycles")}
     compute = f"array cycles: {array}; depthwise engine: one multiply-accumulate a lane and cycle"

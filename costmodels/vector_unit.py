@@ -201,6 +201,15 @@ def lane_cost(operations: Iterable[VectorOperation]) -> Fabric:
     return total + _circuit_cost("table_lookup") * (table_bits / (8 << 8))
 
 
+def circuit_cost(operation: VectorOperation) -> Fabric:
+    """Return the circuit of one lane that does the operation, for codes of 8 bits.
+
+    Raises:
+        CostModelError: The function is not one the vector unit has.
+    """
+    return _circuit_cost(_circuit(operation))
+
+
 def _circuit(operation: VectorOperation) -> str:
     function = function_of(operation)
     wide = function.wide_circuit if operation.output_bits > 4 else ""

@@ -11,6 +11,7 @@ from codesign import cli
 from codesign.cli import exit_code, help_text, read_settings
 from codesign.errors import RunError, UserError
 from codesign.settings_tree import SettingsTree, dotted_keys, setting
+from costmodels.errors import CostModelError
 
 
 @dataclass
@@ -127,6 +128,7 @@ def test_cfg_prints_what_can_be_read_again(capsys):
     ("error", "code", "message"),
     [
         (UserError("wrong\nkey"), 2, "error: wrong key"),
+        (CostModelError("layer 'fc': m is 0"), 2, "error: layer 'fc': m is 0"),
         (RunError("no luck"), 1, "error: no luck"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (OSError(errno.ENOSPC, "No space left on device", "/x"), 2, "/x: No space left"),

@@ -136,6 +136,8 @@ def test_bad_space_files(space, text, message):
         ("accelerator.mac_rows=[0]", "accelerator.mac_rows: 0 is out of range"),
         ("accelerator.mac_rows=[-8]", "accelerator.mac_rows: -8 is out of range"),
         ("accelerator.dataflow=[ows]", "accelerator.dataflow: 'ows' is not one of os, ws, is"),
+        ("accelerator.shift_rows=[8,65536]", "accelerator.shift_cols: 65536 x "),
+        ("accelerator.vector_lanes=[1000001]", "1000001 is out of range, 1 to 1000000"),
         ("hardware.clock_mhz=0", "hardware.clock_mhz=0.0 must be a positive number"),
         ("distill.learning_rate=.nan", "distill.learning_rate=nan must be a positive number"),
         ("distill.judge_fraction=1", "distill.judge_fraction must be between 0 and 1"),

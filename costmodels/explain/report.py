@@ -72,7 +72,7 @@ def layer_table(rows: Sequence[LayerRow], console: Console, top: int = 0) -> Tab
     kept = list(_COLUMNS)
     widths = {column[0]: _width(column, chosen) for column in kept}
     longest = max(len(row.name) for row in chosen)
-    wanted = min(longest, _LEAST_NAME) + _EDGES
+    wanted = min(longest, max(_LEAST_NAME, console.width // 4)) + _EDGES
     while sum(widths[c[0]] for c in kept) + wanted > console.width:
         if len(kept) <= 1:
             break
