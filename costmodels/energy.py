@@ -8,7 +8,7 @@ are fitted to published powers of boards (`reference/energy_calibration.csv`; er
 `provenance.py`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -144,11 +144,11 @@ def mac_pj(placement: Placement) -> float:
     layer = placement.layer
     if placement.packed.products == 0:
         widths = shift_code_bits(layer), layer.activation_bits, placement.accumulator_bits
-        return placement.passes * _fabric_pj(log2_pe(*widths))
+        return placement.passes * _pe_pj(log2_pe, *widths)
     widths = operand_bits(layer), layer.activation_bits, placement.accumulator_bits
     if placement.in_luts:
-        return _fabric_pj(lut_pe(*widths))
-    return _fabric_pj(dsp_pe_group(*widths, placement.packed)) / placement.packed.products
+        return _pe_pj(lut_pe, *widths)
+    return _pe_pj(dsp_pe_group, *widths, placement.packed) / placement.packed.products
 
 
 def vector_pj(operation: VectorOperation) -> float:
@@ -157,6 +157,11 @@ def vector_pj(operation: VectorOperation) -> float:
     That of its function's circuit as synthesised, at every pass.
     """
     return function_of(operation).passes * _fabric_pj(circuit_cost(operation))
+
+
+@cache
+def _pe_pj(pe: Callable[..., Fabric], *built_for: Hashable) -> float:
+    return _fabric_pj(pe(*built_for))
 
 
 def _fabric_pj(fabric: Fabric) -> float:
