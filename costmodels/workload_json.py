@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,17 @@ def load_workload(path: Path) -> Workload:
         CostModelError: The file cannot be read or is no workload; the message says where.
     """
     return workload_from_json(read_json(path), str(path))
+
+
+def workload_json(workload: Workload) -> dict[str, Any]:
+    """Return a workload as JSON-able values."""
+    names = {kind: name for name, kind in _KINDS.items()}
+    return {
+        "schema_version": 1,
+        "name": workload.name,
+        "parameter_bits": workload.parameter_bits,
+        "operations": [{"is": names[type(op)], **asdict(op)} for op in workload.operations],
+    }
 
 
 def workload_from_json(values: Any, where: str = "workload") -> Workload:

@@ -11,7 +11,7 @@ from codesign.data import Split
 from codesign.design import Design
 from codesign.errors import UserError
 from codesign.export.checks import rescore_bundle
-from codesign.export.derived import cost_json, derived_files, json_text, workload_json
+from codesign.export.derived import cost_json, derived_files, json_text
 from codesign.export.golden import Golden, golden_vectors
 from codesign.export.interchange import MIRRORS, interchange_json, measure_mirrors
 from codesign.export.onnx_float import QUANT_OPS
@@ -24,6 +24,7 @@ from codesign.verify.registry import Finding
 from codesign.verify.verify import Begin, End, check_written
 from costmodels.estimate import Cost
 from costmodels.workload import Workload
+from costmodels.workload_json import workload_json
 
 Say = Callable[[str], None]
 

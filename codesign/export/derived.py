@@ -6,7 +6,6 @@ all of which are in the bundle, so that no such file can say anything else unnot
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from codesign.integer.model import IntegerModel
 from costmodels.board import load_board
 from costmodels.engines import place
 from costmodels.estimate import Cost, LayerCost
-from costmodels.workload import MatrixLayer, VectorOperation, Workload
+from costmodels.workload import Workload
 
 Files = dict[str, str | bytes]
 INTEGER_ONNX, QDQ_ONNX, QONNX_ONNX = "model.integer.onnx", "model.qdq.onnx", "model.qonnx.onnx"
@@ -33,10 +32,6 @@ ONNX_FILES = (INTEGER_ONNX, QDQ_ONNX, QONNX_ONNX)
 CONVERTERS = 1
 """Counts changes of the ONNX converters that change what they write for the same model."""
 PRODUCER = f"{CONVERTERS}, onnx {onnx.__version__}"
-_KINDS: dict[str, type[MatrixLayer] | type[VectorOperation]] = {
-    "matrix": MatrixLayer,
-    "vector": VectorOperation,
-}
 
 
 def derived_files(
@@ -125,28 +120,3 @@ def read_cost(values: Mapping[str, Any]) -> Cost:
     """
     layers = tuple(LayerCost(**layer) for layer in values["layers"])
     return Cost(values["metrics"], layers, values["provenance"])
-
-
-def workload_json(workload: Workload) -> dict[str, Any]:
-    """Return a workload as JSON-able values."""
-    names = {kind: name for name, kind in _KINDS.items()}
-    return {
-        "schema_version": 1,
-        "name": workload.name,
-        "parameter_bits": workload.parameter_bits,
-        "operations": [{"is": names[type(op)], **asdict(op)} for op in workload.operations],
-    }
-
-
-def read_workload(values: Mapping[str, Any]) -> Workload:
-    """Rebuild a workload from `workload_json`'s values.
-
-    Raises:
-        KeyError: A key is missing.
-        TypeError: An operation has other keys.
-    """
-    operations = tuple(
-        _KINDS[op["is"]](**{key: value for key, value in op.items() if key != "is"})
-        for op in values["operations"]
-    )
-    return Workload(values["name"], operations, values["parameter_bits"])

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from codesign.bundle.files import Arrays, read_json, read_model, read_npz
 from codesign.design import Design
 from codesign.errors import UserError
-from codesign.export.derived import read_cost, read_workload
+from codesign.export.derived import read_cost
 from codesign.integer.model import IntegerModel
 from costmodels.estimate import Cost
 from costmodels.workload import Workload
+from costmodels.workload_json import workload_from_json
 
 T = TypeVar("T")
 
@@ -52,7 +53,7 @@ class Opened:
     @cached_property
     def workload(self) -> Workload:
         """The workload of workload.json."""
-        return self._parsed("workload.json", read_workload)
+        return self._parsed("workload.json", workload_from_json)
 
     @cached_property
     def design(self) -> Design:
