@@ -1,11 +1,11 @@
 """A cache of counts on disk: one small JSON file each, whole or absent."""
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from costmodels.files import write_atomic
 
 
 def read_entry(path: Path, task: Mapping[str, Any]) -> int | None:
@@ -25,12 +25,4 @@ def write_entry(path: Path, task: Mapping[str, Any], count: int) -> None:
     Raises:
         OSError: The folder is not writable or the disk is full.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w") as file:
-            json.dump({"task": task, "count": count}, file)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_atomic(path, json.dumps({"task": task, "count": count}))

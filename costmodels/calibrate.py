@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from costmodels.board import load_gpu
 from costmodels.errors import CostModelError
-from costmodels.measuring.options import describe_options, parse_options
+from costmodels.measuring.options import run_command
 from costmodels.measuring.record import save
 
 if TYPE_CHECKING:
@@ -146,21 +146,15 @@ def _progress(verbose: bool, what: str, name: str, taken: float) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0 done, 2 wrong input."""
-    given = sys.argv[1:] if arguments is None else arguments
-    if "--help" in given:
-        print(f"{__doc__}\nOptions, as key=value:\n{describe_options(CalibrateOptions)}")
-        return 0
-    try:
-        options = parse_options(CalibrateOptions, given)
-        found = calibrate(options)
-        out = options.out or f"profile_{options.device}.json"
-        save(out, found)
-    except CostModelError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(json.dumps({"parameters": found["parameters"], "errors": found["errors"]}, indent=1))
-    print(f"{found['backing']}\nwritten: {out}")
-    return 0
+    return run_command(CalibrateOptions, arguments, str(__doc__), _calibrate_and_save)
+
+
+def _calibrate_and_save(options: CalibrateOptions) -> str:
+    found = calibrate(options)
+    out = options.out or f"profile_{options.device}.json"
+    save(out, found)
+    fitted = json.dumps({"parameters": found["parameters"], "errors": found["errors"]}, indent=1)
+    return f"{fitted}\n{found['backing']}\nwritten: {out}"
 
 
 if __name__ == "__main__":

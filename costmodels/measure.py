@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from costmodels.errors import CostModelError
-from costmodels.measuring.options import describe_options, parse_options
+from costmodels.measuring.options import run_command
 from costmodels.measuring.record import save
 
 if TYPE_CHECKING:
@@ -228,20 +228,14 @@ def _best_kernels(device: "torch.device") -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0 done, 2 wrong input."""
-    given = sys.argv[1:] if arguments is None else arguments
-    if "--help" in given:
-        print(f"{__doc__}\nOptions, as key=value:\n{describe_options(MeasureOptions)}")
-        return 0
-    try:
-        options = parse_options(MeasureOptions, given)
-        record = measure(options)
-        out = options.out or f"measured_{options.model}.json"
-        save(out, record)
-    except CostModelError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"{table(record)}\nwritten: {out}")
-    return 0
+    return run_command(MeasureOptions, arguments, str(__doc__), _measure_and_save)
+
+
+def _measure_and_save(options: MeasureOptions) -> str:
+    record = measure(options)
+    out = options.out or f"measured_{options.model}.json"
+    save(out, record)
+    return f"{table(record)}\nwritten: {out}"
 
 
 if __name__ == "__main__":

@@ -2,14 +2,13 @@
 
 import csv
 import io
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from costmodels.errors import CostModelError
+from costmodels.files import write_atomic
 
 _SOURCE = "# Source: "
 
@@ -67,21 +66,8 @@ class Table:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([*asdict(configurations[0]), *self.counts])
         writer.writerows([*key, *counts.values()] for key, counts in self.rows.items())
-        _write(self.path, text.getvalue())
+        write_atomic(self.path, text.getvalue())
 
 
 def _key(configuration: Any) -> tuple[str, ...]:
     return tuple(str(value) for value in asdict(configuration).values())
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

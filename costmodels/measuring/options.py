@@ -1,7 +1,8 @@
 """`key=value` options of the measuring commands, read into a dataclass of defaults."""
 
 import difflib
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import Field, fields
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -35,6 +36,32 @@ def parse_options(kind: type[Options], arguments: Sequence[str]) -> Options:
             raise CostModelError(f"'{key}' has no value: write {key}=value")
         values[key] = _value(key, types[key], text)
     return kind(**values)
+
+
+def run_command(
+    kind: type[Options],
+    arguments: Sequence[str] | None,
+    description: str,
+    work: Callable[[Options], str],
+) -> int:
+    """Run a command; return its exit code: 0 done, 2 wrong input, said in one line.
+
+    Args:
+        kind: Its options.
+        arguments: What was given, None for the process's own arguments.
+        description: What `--help` prints above the options.
+        work: Does the work and returns what is printed in the end.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    if "--help" in given:
+        print(f"{description}\nOptions, as key=value:\n{describe_options(kind)}")
+        return 0
+    try:
+        print(work(parse_options(kind, given)))
+    except CostModelError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 def describe_options(kind: type[Any]) -> str:

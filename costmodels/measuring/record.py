@@ -1,8 +1,5 @@
 """Records of measurements: JSON files, whole or absent, that are profiles too."""
 
-import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -10,6 +7,7 @@ from typing import Any
 
 from costmodels.board import Gpu
 from costmodels.errors import CostModelError
+from costmodels.files import json_text, write_atomic
 from costmodels.gpu.fitting import FREE
 from costmodels.gpu.profile import Profile, read_document
 from costmodels.measuring.fit import Timed, backing, predicted_ms
@@ -66,20 +64,12 @@ def save(path: str | Path, content: Mapping[str, Any]) -> None:
         CostModelError: The file cannot be written, or a value is not finite.
     """
     target = Path(path)
+    if not target.parent.is_dir():
+        raise CostModelError(f"out={path} cannot be written: there is no folder {target.parent}")
     try:
-        text = json.dumps(content, indent=1, allow_nan=False) + "\n"
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        write_atomic(target, json_text(content))
     except (OSError, ValueError) as error:
         raise CostModelError(f"out={path} cannot be written: {error}") from None
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-        os.replace(temporary, target)
-    except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise CostModelError(f"out={path} cannot be written: {error}") from None
-        raise
 
 
 def _plain(value: Any) -> Any:

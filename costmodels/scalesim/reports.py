@@ -12,6 +12,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
+from costmodels.files import write_atomic
 from costmodels.scalesim.count import Parallel
 from costmodels.scalesim.full import REPORTS, FullRun, full_run, reported_in
 from costmodels.scalesim.task import VERSION, Buffers, Task, content_key, layer_buffers, layer_task
@@ -65,7 +66,7 @@ def report_placements(
     csv.writer(text, lineterminator="\n").writerows([INDEX_COLUMNS, *rows])
     key = content_key({"table": text.getvalue()})[:12]
     plain = re.sub(r"[^A-Za-z0-9._-]+", "_", name)
-    _write_whole(folder / f"{plain}-{key}.csv", text.getvalue())
+    write_atomic(folder / f"{plain}-{key}.csv", text.getvalue())
     return [(reported[run] + 1) * p.layer.repeats for p, run in zip(placements, runs, strict=True)]
 
 
@@ -121,10 +122,3 @@ def _keep(run: _Run, result: FullRun, folder: Path) -> None:
     except BaseException:
         rmtree(temporary, ignore_errors=True)
         raise
-
-
-def _write_whole(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
-    os.replace(temporary, path)
