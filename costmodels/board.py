@@ -93,6 +93,7 @@ class Gpu:
         multiprocessors: Streaming multiprocessors.
         clock_mhz: Boost clock of the multiprocessors in megahertz.
         int4_tops: INT4 tensor-core peak in 1e12 operations per second, 0 where there is none.
+        l2_mb: Last cache in 1e6 bytes.
         sources: Source of each figure.
     """
 
@@ -104,6 +105,7 @@ class Gpu:
     multiprocessors: int
     clock_mhz: float
     int4_tops: float
+    l2_mb: float
     sources: Mapping[str, str] = field(compare=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -26,6 +26,7 @@ _UNITS = {
     "fp16_tflops": "1e12 operations/s",
     "fp32_tflops": "1e12 operations/s",
     "int8_tops": "1e12 operations/s",
+    "l2_mb": "1e6 bytes",
     "int4_tops": "1e12 operations/s",
     "clock_mhz": "MHz",
 }
@@ -72,6 +73,7 @@ def gpu_table(gpus: Sequence[Gpu]) -> "Table":
         "INT4\nTOPS": "int4_tops",
         "FP32\nTFLOPS": "fp32_tflops",
         "GB/s": "bandwidth_gb_s",
+        "L2 MB": "l2_mb",
         "SMs": "multiprocessors",
         "MHz": "clock_mhz",
     }

@@ -3,6 +3,7 @@
 from costmodels.gpu.kernel import PRECISIONS, Gemm, Kernel, tile_utilisation
 from costmodels.gpu.launch import kernels
 from costmodels.gpu.profile import DEFAULT, Fusion, Profile, load_profile, profile_names
+from costmodels.gpu.rates import Rates
 from costmodels.gpu.roofline import Work, kernel_ms, kernel_work, latency_ms
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Gemm",
     "Kernel",
     "Profile",
+    "Rates",
     "Work",
     "kernel_ms",
     "kernel_work",

@@ -1,7 +1,7 @@
-"""Fitting a profile's parameters to measured latencies: least mean absolute relative error."""
+"""Fitting rates to measured latencies: least mean absolute relative error."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +22,19 @@ FREE = (
 )
 
 _MOST = {"float_efficiency": 1.0, "integer_efficiency": 1.0, "memory_efficiency": 1.0}
-_STARTS = (
-    (8.0, 0.5, 0.5, 0.6, 20.0),
-    (3.0, 0.9, 0.9, 0.8, 5.0),
-    (20.0, 0.3, 0.3, 0.4, 50.0),
-)
+_MOST |= {"cache_speed_up": 8.0}
+# Three sets of values that the search starts from.
+_STARTS = {
+    "kernel_us": (8.0, 3.0, 20.0),
+    "float_efficiency": (0.5, 0.9, 0.3),
+    "integer_efficiency": (0.5, 0.9, 0.3),
+    "memory_efficiency": (0.6, 0.8, 0.4),
+    "instructions_per_element": (20.0, 5.0, 50.0),
+    "start_us": (2.0, 1.0, 5.0),
+    "cache_speed_up": (1.3, 2.0, 1.0),
+    "instructions_per_row": (1e3, 1e5, 10.0),
+    "step_ns": (0.1, 10.0, 1.0),
+}
 _DIGITS = 3
 
 
@@ -34,16 +42,18 @@ def fit_profile(
     base: Profile,
     measured: Sequence[Measurement],
     *,
+    free: Sequence[str] = FREE,
     tied: bool = False,
 ) -> Profile:
-    """Return `base` with the parameters of least mean absolute relative error.
+    """Return `base` with the common rates of least mean absolute relative error.
 
     A compass search in the logarithms from three starts; shares of a peak stay at most 1. The
-    same measurements give the same parameters.
+    same measurements give the same rates.
 
     Args:
-        base: Name, fusion rules and backing of the result.
+        base: Name, fusion rules and backing of the result, and the rates that are not fitted.
         measured: Work of the kernels of each run, with its latency in milliseconds.
+        free: Names of the rates to fit.
         tied: Whether integer and floating-point kernels share one efficiency.
 
     Raises:
@@ -54,9 +64,9 @@ def fit_profile(
     latencies = np.array([latency for _, latency in measured])
     if not np.all(np.isfinite(latencies)) or np.any(latencies <= 0):
         raise CostModelError("measured latencies must be positive and finite: measure again")
-    work, ends = _joined([work for work, _ in measured])
-    found = [_search(base, work, ends, latencies, start, tied) for start in _STARTS]
-    best, _ = min(found, key=lambda pair: pair[1])
+    search = _Search(base, measured, latencies, tied)
+    starts = ({name: _STARTS[name][i] for name in free} for i in range(3))
+    best, _ = min((search.run(start) for start in starts), key=lambda pair: pair[1])
     return best
 
 
@@ -82,42 +92,53 @@ def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return below + (equal - 1) / 2.0
 
 
-def _joined(works: Sequence[Work]) -> tuple[Work, NDArray[np.int64]]:
-    parts = ("floating", "integer", "memory", "issue")
-    joined = Work(*(np.concatenate([getattr(work, part) for work in works]) for part in parts))
-    sizes = np.array([len(work.memory) for work in works])
-    return joined, np.concatenate([[0], np.cumsum(sizes)[:-1]])
+class _Search:
+    def __init__(
+        self,
+        base: Profile,
+        measured: Sequence[Measurement],
+        latencies: NDArray[np.float64],
+        tied: bool,
+    ) -> None:
+        self.base, self.latencies, self.tied = base, latencies, tied
+        works = [work for work, _ in measured]
+        self.work = _joined(works)
+        sizes = np.array([len(work.memory) for work in works])
+        self.starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+
+    def run(self, values: dict[str, float]) -> tuple[Profile, float]:
+        """Return the best profile found from these values, and its error."""
+        best = self.judged(values)
+        factor = 2.0
+        while factor > 1.001:
+            moves = [
+                self.moved(values, name, step) for name in values for step in (factor, 1 / factor)
+            ]
+            tried = [(self.judged(move), move) for move in moves]
+            candidate, move = min(tried, key=lambda pair: pair[0][1])
+            if candidate[1] < best[1]:
+                best, values = candidate, move
+            else:
+                factor = factor**0.5
+        return best
+
+    def judged(self, values: dict[str, float]) -> tuple[Profile, float]:
+        profile = replace(self.base, rates=replace(self.base.rates, **values))
+        modelled = np.add.reduceat(kernel_ms(self.work, profile), self.starts)
+        return profile, float(np.mean(np.abs(modelled / self.latencies - 1)))
+
+    def moved(self, values: dict[str, float], name: str, step: float) -> dict[str, float]:
+        pair = ("float_efficiency", "integer_efficiency")
+        names = pair if self.tied and name in pair else (name,)
+        moved = {n: min(values[n] * step, _MOST.get(n, np.inf)) for n in names}
+        return values | {n: float(f"{value:.{_DIGITS}g}") for n, value in moved.items()}
 
 
-def _search(
-    base: Profile,
-    work: Work,
-    ends: NDArray[np.int64],
-    latencies: NDArray[np.float64],
-    start: tuple[float, ...],
-    tied: bool,
-) -> tuple[Profile, float]:
-    def judged(values: dict[str, float]) -> tuple[Profile, float]:
-        profile = replace(base, **values)  # type: ignore[arg-type]
-        modelled = np.add.reduceat(kernel_ms(work, profile), ends)
-        return profile, float(np.mean(np.abs(modelled / latencies - 1)))
-
-    values = dict(zip(FREE, start, strict=True))
-    best = judged(values)
-    factor = 2.0
-    while factor > 1.001:
-        moves = [_moved(values, name, step, tied) for name in FREE for step in (factor, 1 / factor)]
-        tried = [(judged(move), move) for move in moves]
-        candidate, move = min(tried, key=lambda pair: pair[0][1])
-        if candidate[1] < best[1]:
-            best, values = candidate, move
-        else:
-            factor = factor**0.5
-    return best
-
-
-def _moved(values: dict[str, float], name: str, step: float, tied: bool) -> dict[str, float]:
-    pair = ("float_efficiency", "integer_efficiency")
-    names = pair if tied and name in pair else (name,)
-    moved = {n: min(values[n] * step, _MOST.get(n, np.inf)) for n in names}
-    return values | {n: float(f"{value:.{_DIGITS}g}") for n, value in moved.items()}
+def _joined(works: Sequence[Work]) -> Work:
+    """Return the kernels of all works as one."""
+    columns = {
+        item.name: np.concatenate([getattr(work, item.name) for work in works])
+        for item in fields(Work)
+        if item.name != "kinds"
+    }
+    return Work(**columns, kinds=tuple(kind for work in works for kind in work.kinds))

@@ -6,7 +6,8 @@ PRECISIONS = ("fp32", "fp16", "int8", "int4")
 """Operands of a network's kernels. "int8" runs every width below 8 as INT8; "int4" packs weights
 of at most 4 bits two a byte, and uses INT4 tensor cores where operands and device allow."""
 
-TILE = 128
+TILES = (64, 128)
+"""Rows, and columns, of the tiles of a product that one multiprocessor computes at a time."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,12 @@ class Kernel:
         weight_bytes: Weights read, once for any batch.
         activation_bytes: Activations read and written.
         elements: Elements that threads handle one by one: read, written, or scores of a softmax.
+        kind: What a profile may have own rates for: "product", "batched_product", the same with
+            "unaligned_" before it (sizes that 8 does not divide), "integer_product", "pointwise",
+            "convolution", "grouped", "stem" and "patches" (convolutions of an image), "depthwise",
+            "attention", or the function of element-wise and row-wise work.
+        rows: Rows of a norm or softmax, windows of a pool, blocks of queries of an attention.
+        depth: Steps of the reduction that follow one another.
     """
 
     name: str
@@ -52,22 +59,23 @@ class Kernel:
     weight_bytes: float = 0.0
     activation_bytes: float = 0.0
     elements: int = 0
+    kind: str = ""
+    rows: int = 0
+    depth: int = 0
 
 
 def tile_utilisation(rows: int, cols: int, repeats: int, batch: int, multiprocessors: int) -> float:
     """Return the useful share of the tiles that whole waves over the multiprocessors compute.
 
-    Tiles are 128 x 128, or the next power of two, at least 16, for smaller products. A batch makes
-    a single product taller and repeated products more.
+    Tiles have 64 or 128 rows and columns, whichever of the four leave least idle. A batch makes a
+    single product taller and repeated products more.
     """
     if repeats == 1:
         rows, batch = rows * batch, 1
-    tile_rows, tile_cols = _tile(rows), _tile(cols)
-    tiles = -(-rows // tile_rows) * -(-cols // tile_cols) * repeats * batch
-    per_wave = multiprocessors * (TILE * TILE // (tile_rows * tile_cols))
-    waves = -(-tiles // per_wave)
-    return rows * cols * repeats * batch / (waves * per_wave * tile_rows * tile_cols)
-
-
-def _tile(size: int) -> int:
-    return min(TILE, max(16, 1 << (size - 1).bit_length()))
+    useful = rows * cols * repeats * batch
+    least = min(
+        -(-(-(-rows // high) * -(-cols // wide) * repeats * batch) // multiprocessors) * high * wide
+        for high in TILES
+        for wide in TILES
+    )
+    return useful / (least * multiprocessors)

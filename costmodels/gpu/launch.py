@@ -12,8 +12,19 @@ _BYTES = {"fp32": 4.0, "fp16": 2.0, "int8": 1.0, "int4": 1.0}
 _RESCALING = frozenset({"requantize", "requantize_shift", "rescale"})
 _NORMS = frozenset({"layer_norm", "layer_norm_ptf", "layer_norm_8bit", "rms_norm", "group_norm"})
 _SOFTMAXES = frozenset({"softmax", "log_int_softmax", "codebook_softmax", "shiftmax"})
-_POOLS = frozenset({"pool", "mean", "max_pool"})
-_BINARY = frozenset({"add", "mul", "divide", "log2_divide"})
+_POOLS = frozenset({"pool", "mean", "max_pool", "avg_pool"})
+_BINARY = frozenset({"add", "mul", "divide", "log2_divide", "strided_pair"})
+TABLES = frozenset({"gelu", "silu", "sigmoid"})
+"""Functions of floating-point networks that are tables in integer ones."""
+
+_IMAGE_CHANNELS = 4  # a convolution of at most so many reads an image
+_QUERIES = 128  # rows of a block of a fused attention
+_ALIGNED = 8
+
+# What functions are measured under where it is not their own name.
+_KINDS = dict.fromkeys((*_SOFTMAXES, "row_softmax"), "softmax")
+_KINDS |= dict.fromkeys(("layer_norm", "layer_norm_ptf", "layer_norm_8bit"), "layer_norm")
+_KINDS |= {"mean": "pool", "concat": "cat"}
 
 # Elements a score counts for, from the operations of the kinds' definitions beside the plain
 # softmax's subtract, exponential, sum and scale: a logarithm and its rounding; four comparisons
@@ -82,11 +93,9 @@ class _Launcher:
     def layer_kernel(self, layer: MatrixLayer) -> Kernel:
         precision = self.operand_precision(layer)
         moved = layer.input_elements + layer.output_elements
-        width, sum_width = self.width, self.sum_width
+        width, sum_width = self._widths(precision, layer.output_bits)
         weight_width = _BYTES[precision]
-        if self.integer and precision == "fp16":
-            width = sum_width = 2.0
-        elif self.precision == "int4" and operand_bits(layer) <= 4:
+        if self.precision == "int4" and operand_bits(layer) <= 4:
             weight_width = 0.5
             width = 0.5 if precision == "int4" else width
         depthwise = layer.kind == "depthwise"
@@ -97,6 +106,8 @@ class _Launcher:
             weight_bytes=layer.weight_elements * weight_width,
             activation_bytes=layer.input_elements * width + layer.output_elements * sum_width,
             elements=moved,
+            kind=_layer_kind(layer, precision),
+            depth=layer.k,
         )
 
     def operand_precision(self, layer: MatrixLayer) -> str:
@@ -125,10 +136,22 @@ class _Launcher:
         ):
             return end + 1, self._fused(first, softmax, second)
         moved = first.input_elements + first.weight_elements
-        size = moved * self.width + first.output_elements * self.sum_width
-        gemm = _gemm(first, self.operand_precision(first))
-        elements = moved + first.output_elements
-        return 1, Kernel(first.name, (gemm,), activation_bytes=size, elements=elements)
+        precision = self.operand_precision(first)
+        width, sum_width = self._widths(precision, first.output_bits)
+        return 1, Kernel(
+            first.name,
+            (_gemm(first, precision),),
+            activation_bytes=moved * width + first.output_elements * sum_width,
+            elements=moved + first.output_elements,
+            kind=_product_kind(first, precision),
+            depth=first.k,
+        )
+
+    def _widths(self, precision: str, output_bits: int) -> tuple[float, float]:
+        """Return the bytes of an operand and of a result of a product in that precision."""
+        if self.integer and precision == "fp16":
+            return 2.0, 2.0
+        return self.width, max(self.sum_width, self._width(output_bits))
 
     def _fused(self, first: MatrixLayer, softmax: VectorOperation, second: MatrixLayer) -> Kernel:
         """The scores are no operand from memory: of P V, whichever side P is, V is the rest."""
@@ -136,13 +159,22 @@ class _Launcher:
         moved = first.input_elements + first.weight_elements + values + second.output_elements
         gemms = tuple(_gemm(layer, self.operand_precision(layer)) for layer in (first, second))
         scores = softmax.elements * _SCORE_WEIGHT[softmax.function]
-        size = moved * self.width
-        return Kernel(first.name, gemms, activation_bytes=size, elements=moved + scores)
+        queries = softmax.elements // (first.repeats * softmax.row_length)
+        return Kernel(
+            first.name,
+            gemms,
+            activation_bytes=moved * self._widths(gemms[0].precision, 8)[0],
+            elements=moved + scores,
+            kind="attention",
+            rows=first.repeats * -(-queries // _QUERIES),
+            depth=softmax.row_length,
+        )
 
     def vector_kernel(
         self, operations: Operations, first: VectorOperation
     ) -> tuple[int, Kernel | None]:
-        if first.fused_into is not None and first.function in self.epilogue:
+        function = "table" if first.function in TABLES else first.function
+        if first.fused_into is not None and function in self.epilogue:
             return 1, None
         run = [first]
         while len(run) < len(operations) and self.joins(run, operations[len(run)]):
@@ -151,7 +183,15 @@ class _Launcher:
             run.append(following)
         read, written = self._moved(run)
         count = sum(_read(operation) for operation in run) + _written(run[-1])
-        return len(run), Kernel(first.name, activation_bytes=read + written, elements=count)
+        by_row = next((op for op in run if op.row_length > 1), None)
+        function = (by_row or first).function
+        return len(run), Kernel(
+            first.name,
+            activation_bytes=read + written,
+            elements=count,
+            kind=_KINDS.get(function, function),
+            rows=by_row.elements // by_row.row_length if by_row else 0,
+        )
 
     def joins(self, run: list[VectorOperation], following: object) -> bool:
         """Return whether an operation runs in the same kernel as those before it."""
@@ -171,7 +211,7 @@ class _Launcher:
         read = first.elements * self._input_width(first)
         read += sum(op.elements * self.residual_width for op in run if op.function in _BINARY)
         kept = last.function == "add" or (len(run) == 1 and last.function in _POOLS)
-        written = _written(last) * (self.residual_width if kept else self.width)
+        written = _written(last) * (self.residual_width if kept else self._width(last.output_bits))
         if last.function in _NORMS:
             sums = [op for op in run[:-1] if op.function == "add"]
             written += sum(op.elements * self.residual_width for op in sums[-1:])
@@ -181,7 +221,12 @@ class _Launcher:
         """Return the bytes of an element read: sums, the residual stream, or codes."""
         if operation.function in _RESCALING and operation.fused_into is not None:
             return self.sum_width
-        return self.residual_width if operation.function in _NORMS else self.width
+        wide = operation.function in _NORMS
+        return self.residual_width if wide else self._width(operation.input_bits)
+
+    def _width(self, bits: int) -> float:
+        """Return the bytes of a code; in an integer network those of over 8 bits take two."""
+        return max(self.width, 2.0) if bits > 8 else self.width
 
 
 def _read(operation: VectorOperation) -> int:
@@ -195,3 +240,24 @@ def _written(operation: VectorOperation) -> int:
 
 def _gemm(layer: MatrixLayer, precision: str) -> Gemm:
     return Gemm(layer.m, layer.n, layer.k, layer.repeats, precision)
+
+
+def _layer_kind(layer: MatrixLayer, precision: str) -> str:
+    """Return the kind of a layer's kernel."""
+    if layer.kind == "linear":
+        return _product_kind(layer, precision)
+    if layer.kind == "depthwise":
+        return "depthwise"
+    if layer.repeats > 1:
+        return "grouped"
+    if 0 < layer.in_channels <= _IMAGE_CHANNELS:
+        return "patches" if layer.stride_height == layer.kernel_height > 1 else "stem"
+    return "pointwise" if layer.kernel_height == layer.kernel_width == 1 else "convolution"
+
+
+def _product_kind(layer: MatrixLayer, precision: str) -> str:
+    """Return the kind of a product: tensor cores want rows of a whole number of 8 elements."""
+    if precision in ("int8", "int4"):
+        return "integer_product"
+    shape = "product" if layer.kind == "linear" else "batched_product"
+    return shape if layer.n % _ALIGNED == layer.k % _ALIGNED == 0 else f"unaligned_{shape}"

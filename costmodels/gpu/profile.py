@@ -5,25 +5,19 @@ with the source of its figures or the device, date and versions they were measur
 """
 
 import difflib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from costmodels.checks import check_number
 from costmodels.errors import CostModelError
+from costmodels.gpu.rates import Rates, parse_rates
 
 DEFAULT = "fastertransformer"
 
 _FOLDER = Path(__file__).parent / "profiles"
-_PARAMETERS = (
-    "kernel_us",
-    "float_efficiency",
-    "integer_efficiency",
-    "memory_efficiency",
-    "instructions_per_element",
-)
 
 
 @dataclass(frozen=True)
@@ -54,32 +48,31 @@ class Profile:
 
     Attributes:
         name: Name of its file.
-        kernel_us: Least time of a kernel in microseconds.
-        float_efficiency: Share of the floating-point peak that full tiles reach.
-        integer_efficiency: Share of the integer peak that full tiles reach.
-        memory_efficiency: Share of the bandwidth that kernels reach.
-        instructions_per_element: Instructions a thread issues for each element it handles.
+        rates: How near its kernels come to the peaks.
         fusion: What goes into one kernel.
+        kinds: Rates of the kinds of kernel (`Kernel.kind`) that have their own.
+        gap_us: Microseconds that a kernel takes longer among the others of a network than in a
+            stream of its own kind, where rates are measured.
         backing: What backs the figures: the measured error, or "relative".
     """
 
     name: str
-    kernel_us: float
-    float_efficiency: float
-    integer_efficiency: float
-    memory_efficiency: float
-    instructions_per_element: float
+    rates: Rates
     fusion: Fusion
+    kinds: Mapping[str, Rates] = field(default_factory=dict)
+    gap_us: float = 0.0
     backing: str = field(compare=False, default="relative")
 
     def __post_init__(self) -> None:
-        for name in _PARAMETERS:
-            value = getattr(self, name)
-            number = isinstance(value, int | float) and math.isfinite(value)
-            least = 0 if name in ("kernel_us", "instructions_per_element") else math.ulp(0)
-            if not number or value < least:
-                what = "finite and not negative" if least == 0 else "finite and positive"
-                raise CostModelError(f"GPU profile '{self.name}': {name} must be {what}: {value!r}")
+        where = f"GPU profile '{self.name}'"
+        check_number(where, "gap_us", self.gap_us, zero=True)
+        self.rates.check(where)
+        for kind, rates in self.kinds.items():
+            rates.check(f"{where}, {kind}")
+
+    def rates_of(self, kind: str) -> Rates:
+        """Return the rates of a kind of kernel."""
+        return self.kinds.get(kind, self.rates)
 
 
 def profile_names() -> list[str]:
@@ -135,8 +128,10 @@ def parse_profile(name: str, document: Mapping[str, Any]) -> Profile:
     parameters, fusion = document.get("parameters"), document.get("fusion")
     if not isinstance(parameters, dict) or not isinstance(fusion, dict):
         raise CostModelError(f"GPU profile '{name}' needs the entries 'parameters' and 'fusion'")
-    missing = [key for key in _PARAMETERS if key not in parameters]
-    missing += [entry.name for entry in fields(Fusion) if entry.name not in fusion]
+    kinds = document.get("kinds", {})
+    if not isinstance(kinds, dict) or not all(isinstance(one, dict) for one in kinds.values()):
+        raise CostModelError(f"GPU profile '{name}': 'kinds' must map kinds of kernel to figures")
+    missing = [entry.name for entry in fields(Fusion) if entry.name not in fusion]
     if missing:
         raise CostModelError(f"GPU profile '{name}' lacks {', '.join(missing)}")
     sets = {k: frozenset(v) if isinstance(v, list) else bool(v) for k, v in fusion.items()}
@@ -144,5 +139,8 @@ def parse_profile(name: str, document: Mapping[str, Any]) -> Profile:
         rules = Fusion(**sets)  # type: ignore[arg-type]
     except TypeError as error:
         raise CostModelError(f"GPU profile '{name}': {error}") from None
-    values = {key: parameters[key] for key in _PARAMETERS}
-    return Profile(name, **values, fusion=rules, backing=" ".join(document["backing"].split()))
+    where = f"GPU profile '{name}'"
+    own = {str(kind): parse_rates(f"{where}, {kind}", one) for kind, one in kinds.items()}
+    backing = " ".join(str(document.get("backing", "relative")).split())
+    rates, gap_us = parse_rates(where, parameters), document.get("gap_us", 0.0)
+    return Profile(name, rates, rules, own, gap_us, backing)

@@ -1,13 +1,16 @@
 """GPU latency: a roofline for each kernel that a runtime launches.
 
-    t = sum over kernels of max(t0, max(operations / (eta_c P u), bytes / (eta_m BW)) + i E / I)
+    t = sum over kernels of max(t0, t1 + operations / (eta_c P u) + bytes / (eta_m BW c)
+                                    + (i E + j R) / I + s D) + gap
 
-P and BW are the device's peaks, u is the share of the tensor cores' 128 x 128 tiles that the shape
-fills, waves over the multiprocessors included. E counts the elements that threads convert,
-normalise or rescale, and I is the rate at which the multiprocessors issue instructions: it is why
-INT8 gains little where scaling and GELU surround small products. The launch floor t0, the shares
-eta_c (of the floating-point and the integer peak) and eta_m, and the instructions an element takes,
-i, are a `Profile`.
+P and BW are the device's peaks, u is the share of the tensor cores' tiles that the shape fills,
+waves over the multiprocessors included (`kernel.tile_utilisation`), c is 1, or more where
+everything a kernel touches fits the last cache. Tiles are stored after they are computed, and on
+published and measured latencies operations and bytes add up better than the larger of them does.
+E counts the elements that threads convert, normalise or rescale, R rows, and I is the rate at which
+the multiprocessors issue instructions: it is why INT8 gains little where scaling and GELU surround
+small products. D is the depth of the reduction. The other figures are a `Profile`'s: one set of
+`Rates`, or one for each kind of kernel.
 """
 
 from collections.abc import Iterable
@@ -21,6 +24,7 @@ from costmodels.checks import check_whole
 from costmodels.gpu.kernel import Gemm, Kernel, tile_utilisation
 from costmodels.gpu.launch import kernels
 from costmodels.gpu.profile import Profile, load_profile
+from costmodels.gpu.rates import NAMES, Rates
 from costmodels.workload import Workload
 
 LANES = 128
@@ -35,13 +39,21 @@ class Work:
         floating: Floating-point operations, tiles and waves included.
         integer: Integer operations on tensor cores.
         memory: Bytes at the full bandwidth.
-        issue: One instruction for each element handled.
+        cached: Whether all these bytes fit the last cache.
+        elements: One instruction for each element handled.
+        rows: One instruction for each row handled.
+        depth: Steps of the reduction (no time).
+        kinds: Kind of each kernel.
     """
 
     floating: NDArray[np.float64]
     integer: NDArray[np.float64]
     memory: NDArray[np.float64]
-    issue: NDArray[np.float64]
+    cached: NDArray[np.bool_]
+    elements: NDArray[np.float64]
+    rows: NDArray[np.float64]
+    depth: NDArray[np.float64]
+    kinds: tuple[str, ...]
 
 
 def latency_ms(
@@ -71,21 +83,37 @@ def latency_ms(
 
 
 def kernel_ms(work: Work, profile: Profile) -> NDArray[np.float64]:
-    """Return the milliseconds of each kernel."""
-    compute = work.floating / profile.float_efficiency + work.integer / profile.integer_efficiency
-    busy = np.maximum(compute, work.memory / profile.memory_efficiency)
-    busy = busy + work.issue * profile.instructions_per_element
-    return np.maximum(busy, profile.kernel_us / 1e3)
+    """Return the milliseconds of each kernel of a network."""
+    gap_ms = profile.gap_us / 1e3
+    if not profile.kinds:
+        return _milliseconds(work, profile.rates) + gap_ms
+    found = [profile.rates_of(kind) for kind in work.kinds]
+    columns = np.array([[getattr(rates, name) for name in NAMES] for rates in found])
+    return _milliseconds(work, Rates(*columns.reshape(-1, len(NAMES)).T)) + gap_ms
+
+
+def _milliseconds(work: Work, rates: Rates) -> NDArray[np.float64]:
+    """Return the milliseconds of each kernel; the rates are numbers, or arrays of one a kernel."""
+    compute = work.floating / rates.float_efficiency + work.integer / rates.integer_efficiency
+    speed_up = np.where(work.cached, rates.cache_speed_up, 1.0)
+    memory = work.memory / (rates.memory_efficiency * speed_up)
+    issued = work.elements * rates.instructions_per_element + work.rows * rates.instructions_per_row
+    fixed = rates.start_us / 1e3 + work.depth * rates.step_ns / 1e6
+    return np.maximum(fixed + compute + memory + issued, rates.kernel_us / 1e3)
 
 
 def kernel_work(launched: Iterable[Kernel], gpu: Gpu, batch: int) -> Work:
     """Return each kernel's milliseconds at the device's peaks."""
+    launched = tuple(launched)
     rows = [_kernel_work(kernel, gpu, batch) for kernel in launched]
-    table = np.array(rows, dtype=np.float64).reshape(-1, 4)
-    return Work(*table.T)
+    floating, integer, memory, elements, groups = np.array(rows, np.float64).reshape(-1, 5).T
+    cached = memory * gpu.bandwidth_gb_s <= gpu.l2_mb
+    depth = np.array([kernel.depth for kernel in launched], dtype=np.float64)
+    kinds = tuple(kernel.kind for kernel in launched)
+    return Work(floating, integer, memory, cached, elements, groups, depth, kinds)
 
 
-def _kernel_work(kernel: Kernel, gpu: Gpu, batch: int) -> tuple[float, float, float, float]:
+def _kernel_work(kernel: Kernel, gpu: Gpu, batch: int) -> tuple[float, ...]:
     floating = kernel.scalar_macs * 2 * batch / (gpu.fp32_tflops * 1e9)
     integer = 0.0
     for gemm in kernel.gemms:
@@ -97,7 +125,8 @@ def _kernel_work(kernel: Kernel, gpu: Gpu, batch: int) -> tuple[float, float, fl
             integer += taken
     moved = kernel.weight_bytes + batch * kernel.activation_bytes
     issued = gpu.multiprocessors * gpu.clock_mhz * LANES * 1e3  # instructions a millisecond
-    return floating, integer, moved / (gpu.bandwidth_gb_s * 1e6), kernel.elements * batch / issued
+    counts = kernel.elements * batch / issued, kernel.rows * batch / issued
+    return floating, integer, moved / (gpu.bandwidth_gb_s * 1e6), *counts
 
 
 def _peak(gemm: Gemm, gpu: Gpu) -> float:

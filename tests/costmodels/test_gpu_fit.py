@@ -21,17 +21,17 @@ def test_shipped_parameters_are_the_fit(name: str) -> None:
 
 def test_error_on_the_fitted_points() -> None:
     assert len(points()) == 112
-    assert error(load_profile(), points()) <= 0.12
+    assert error(load_profile(), points()) <= 0.10
     tiny = [point for point in points() if point.model == "tiny"]
     assert len(tiny) == 28
-    assert error(load_profile(), tiny) <= 0.12
+    assert error(load_profile(), tiny) <= 0.10
 
 
 def test_error_on_a_gpu_left_out_of_the_fit() -> None:
     for judged in (points(), [point for point in points() if point.model == "tiny"]):
         errors = leave_one_out("fastertransformer", judged)
         assert set(errors) == set(GPUS)
-        assert max(errors.values()) <= 0.20
+        assert max(errors.values()) <= 0.15
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -43,7 +43,7 @@ def test_error_on_a_model_left_out_of_the_fit(size: str) -> None:
 def test_error_on_swin_v2_which_no_fit_has_seen() -> None:
     unseen = points("fastertransformer_swin_v2")
     assert len(unseen) == 36
-    assert error(load_profile(), unseen) <= 0.15
+    assert error(load_profile(), unseen) <= 0.12
 
 
 def test_error_of_torchscript() -> None:
@@ -74,7 +74,7 @@ def test_the_search_recovers_known_parameters() -> None:
     base = load_profile()
     for _ in range(2):
         drawn = rng.uniform([2, 0.3, 0.3, 0.3, 5], [12, 1, 1, 1, 40]).tolist()
-        truth = replace(base, **dict(zip(FREE, drawn, strict=True)))
+        truth = replace(base, rates=replace(base.rates, **dict(zip(FREE, drawn, strict=True))))
         measured = []
         for gpu in ("t4", "a100"):
             for precision in ("fp16", "int8"):

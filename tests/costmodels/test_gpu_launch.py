@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from sample_workloads import linear, matmul
+from sample_workloads import conv, linear, matmul
 
 from costmodels.gpu import kernels, load_profile
 from costmodels.gpu.swin import swin
@@ -174,3 +174,56 @@ def test_swin_launches_the_kernels_of_fastertransformer() -> None:
     """
     for precision in ("fp16", "int8"):
         assert len(kernels(swin("tiny"), precision)) == 12 * 8 + 4 + 3 + 4
+
+
+@pytest.mark.parametrize(
+    ("layer", "kind"),
+    [
+        (linear(), "product"),
+        (linear(k=20), "unaligned_product"),
+        (conv(kernel=3), "convolution"),
+        (conv(kernel=1), "pointwise"),
+        (replace(conv(kernel=3), in_channels=3), "stem"),
+        (replace(conv(kernel=3), in_channels=3, stride_height=3, stride_width=3), "patches"),
+        (conv(channels=8, filters=8, groups=8), "depthwise"),
+        (conv(channels=8, filters=8, groups=2), "grouped"),
+        (matmul("qk", 16, 8, 16), "batched_product"),
+        (matmul("qk", 49, 32, 49), "unaligned_batched_product"),
+    ],
+)
+def test_kernels_say_of_what_kind_they_are(layer, kind) -> None:
+    (kernel,) = kernels(Workload("w", (layer,), 0), "fp16")
+    assert (kernel.kind, kernel.depth) == (kind, layer.k)
+    if kind == "product":
+        assert kernels(Workload("w", (layer,), 0), "int8")[0].kind == "integer_product"
+
+
+def test_rows_are_counted_where_kernels_work_by_row() -> None:
+    operations = (
+        vector("norm", "layer_norm", 640, row=64),
+        vector("pool", "pool", 640, row=64),
+        vector("act", "table", 640),
+        *attention()[1:5],
+    )
+    norm, pool, act, fused = kernels(Workload("w", operations, 0), "fp16")
+    assert [(k.kind, k.rows) for k in (norm, pool, act)] == [
+        ("layer_norm", 10),
+        ("pool", 10),
+        ("table", 0),
+    ]
+    heads, blocks = 3, 1  # of 128 queries each
+    assert (fused.kind, fused.rows, fused.depth) == ("attention", heads * blocks, 16)
+
+
+def test_operands_wider_than_codes_take_two_bytes_in_an_integer_network() -> None:
+    """What a network leaves in floating point, such as attention between INT8 layers."""
+    wide = replace(linear(), weight_bits=16, activation_bits=16, output_bits=16)
+    (kernel,) = kernels(Workload("w", (wide,), 0), "int8")
+    moved = wide.input_elements + wide.output_elements
+    assert (kernel.gemms[0].precision, kernel.activation_bytes) == ("fp16", 2 * moved)
+    values = replace(linear(), output_bits=16)
+    (kernel,) = kernels(Workload("w", (values,), 0), "int8")
+    assert kernel.activation_bytes == values.input_elements + 2 * values.output_elements
+    quantizer = replace(vector("q", "quantize", 512), input_bits=16)
+    (kernel,) = kernels(Workload("w", (quantizer,), 0), "int8")
+    assert kernel.activation_bytes == 512 * (2 + 1)
