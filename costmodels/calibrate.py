@@ -1,33 +1,51 @@
 """`python -m costmodels.calibrate device=cuda`: measure the device at hand and fit its profile.
 
-Times micro-kernels (products, attention, element-wise, LayerNorm, softmax) and whole timm models,
-fits the roofline to a part of them and judges it on the rest. The file it writes is a profile that
-`costmodels.gpu.load_profile` and `estimate(gpu_profile=...)` read, with every measurement in it.
+Times micro-kernels (products, attention, element-wise and row-wise work), every operator of some
+timm models alone, and whole models; fits the roofline to a part of them and judges it on the rest.
+The file it writes is a profile that `costmodels.gpu.load_profile` and `estimate(gpu_profile=...)`
+read, with every measurement in it; `record=FILE` fits such a file again, without the device.
 """
 
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, fields
+from functools import partial
+from typing import Any
 
 from costmodels.board import load_gpu
 from costmodels.errors import CostModelError
 from costmodels.measuring.options import run_command
-from costmodels.measuring.record import save
+from costmodels.measuring.record import document, read_record, save
 
-if TYPE_CHECKING:
-    import torch
-
-    from costmodels.measuring.fit import Timed
-
-FIT_MODELS = ["resnet18", "deit_tiny_patch16_224", "mobilevit_xs", "convnext_tiny"]
+FIT_MODELS = [
+    "resnet18",
+    "deit_tiny_patch16_224",
+    "vit_base_patch32_224",
+    "mobilevit_xs",
+    "convnext_tiny",
+    "swin_small_patch4_window7_224",
+    "efficientvit_b1",
+    "efficientnet_b0",
+    "pvt_v2_b1",
+    "levit_192",
+]
 HELD_MODELS = [
     "swin_tiny_patch4_window7_224",
     "deit_small_patch16_224",
+    "vit_base_patch16_224",
     "mobilevit_xxs",
     "efficientvit_b0",
     "resnet50",
+    "mobilenetv3_large_100",
+    "regnety_008",
+]
+INT8_MODELS = [
+    "deit_tiny_patch16_224",
+    "swin_small_patch4_window7_224",
+    "swin_tiny_patch4_window7_224",
+    "deit_small_patch16_224",
+    "vit_base_patch16_224",
 ]
 
 
@@ -37,6 +55,9 @@ class CalibrateOptions:
 
     device: str = field(default="cuda", metadata={"help": "cuda or cpu"})
     out: str = field(default="", metadata={"help": "file to write; profile_<device>.json if empty"})
+    record: str = field(
+        default="", metadata={"help": "file of an earlier calibration to fit again, unmeasured"}
+    )
     models: list[str] = field(
         default_factory=lambda: list(FIT_MODELS), metadata={"help": "timm models that the fit sees"}
     )
@@ -44,8 +65,16 @@ class CalibrateOptions:
         default_factory=lambda: list(HELD_MODELS),
         metadata={"help": "timm models that judge the fit"},
     )
+    int8_models: list[str] = field(
+        default_factory=lambda: list(INT8_MODELS),
+        metadata={"help": "those of both that are also timed with INT8 linear layers"},
+    )
     batches: list[int] = field(
         default_factory=lambda: [1, 8, 32], metadata={"help": "batch sizes of the models"}
+    )
+    operator_batches: list[int] = field(
+        default_factory=lambda: [1, 32],
+        metadata={"help": "batch sizes at which operators of the models are timed alone; [] none"},
     )
     most_mmacs: float = field(
         default=0.0, metadata={"help": "largest product in 1e6 multiply-accumulates; 0: by device"}
@@ -55,7 +84,7 @@ class CalibrateOptions:
     )
     repeats: int = field(default=5, metadata={"help": "streams of calls for each median"})
     graphs: bool = field(
-        default=False, metadata={"help": "replay CUDA graphs, without the host's launches"}
+        default=True, metadata={"help": "on a GPU, replay CUDA graphs: no launches by the host"}
     )
     seed: int = field(default=0, metadata={"help": "seed of the split and of the weights"})
 
@@ -66,82 +95,51 @@ def calibrate(options: CalibrateOptions, *, verbose: bool = True) -> dict[str, A
     Raises:
         CostModelError: There is no such device or model, or a measurement is no positive number.
     """
+    if options.record:
+        return refit(options.record)
     from costmodels.measuring import device as devices
     from costmodels.measuring import fit as fitting
-    from costmodels.measuring.record import document
+    from costmodels.measuring.runtime import TORCH
+    from costmodels.measuring.timing import Bench, Plan
 
     device = devices.find_device(options.device)
-    described = devices.describe_device(device)
-    if options.repeats < 1:
-        raise CostModelError(f"repeats must be at least 1, not {options.repeats}")
-    timed = _time_kernels(options, device, verbose) + _time_models(options, device, verbose)
+    described = devices.describe_device(device) | {"graphs": options.graphs}
+    _check(options)
+    devices.warm_up(device)
+    say = partial(print, flush=True) if verbose else lambda line: None
+    wanted = {item.name: getattr(options, item.name) for item in fields(Plan)}
+    timed = Bench(Plan(**wanted), device, say).everything()
     known = devices.known_gpu(device)
     if known is None:
         gpu = fitting.measured_gpu(described["name"], timed, described["multiprocessors"])
     else:
         gpu = load_gpu(known)
-    profile, errors = fitting.fit_device(timed, gpu, fitting.EAGER)
+    profile, errors = fitting.fit_device(timed, gpu, TORCH)
     return document(profile, gpu, described, errors, timed)
 
 
-def _time_kernels(
-    options: CalibrateOptions, device: "torch.device", verbose: bool
-) -> list["Timed"]:
-    from costmodels.measuring.device import time_ms
-    from costmodels.measuring.fit import Timed, hold_out
-    from costmodels.measuring.microkernels import micro_kernels
+def refit(path: str) -> dict[str, Any]:
+    """Fit the measurements of a record again and return the document to save.
 
-    cuda = device.type == "cuda"
-    precisions = ("fp16", "int8") if cuda else ("fp32", "int8")
-    most_macs = 1e6 * (options.most_mmacs or (3e5 if cuda else 300.0))
-    most_elements = 1e6 * (options.most_melements or (70.0 if cuda else 4.5))
-    chosen = micro_kernels(precisions, most_macs, most_elements)
-    held = hold_out(len(chosen), options.seed)
-    timed = []
-    for i, micro in enumerate(chosen):
-        work = micro.build(device)
-        taken = time_ms(work, device, repeats=options.repeats, graph=options.graphs)
-        _progress(verbose, f"kernel {i + 1}/{len(chosen)}", micro.name, taken)
-        precision = micro.name.split()[-1]
-        timed.append(Timed("kernel", micro.name, precision, 1, (micro.kernel,), taken, held[i]))
-    return timed
+    Raises:
+        CostModelError: The file is no record of measurements.
+    """
+    from costmodels.measuring.fit import fit_device
+
+    timed, before, gpu, described = read_record(path)
+    profile, errors = fit_device(timed, gpu, before.fusion)
+    return document(profile, gpu, described, errors, timed)
 
 
-def _time_models(options: CalibrateOptions, device: "torch.device", verbose: bool) -> list["Timed"]:
-    import torch
-
-    from costmodels.gpu.launch import kernels
-    from costmodels.measuring.device import time_ms
-    from costmodels.measuring.fit import EAGER, Timed
-    from costmodels.measuring.models import create_model, images
-    from costmodels.measuring.trace import trace
-
-    precision = "fp16" if device.type == "cuda" else "fp32"
-    timed = []
-    for name in [*options.models, *options.held_models]:
-        model, size = create_model(name, options.seed)
-        launched = kernels(
-            trace(model, images(1, size, "fp32", torch.device("cpu")), name), precision, EAGER
-        )
-        held = name in options.held_models
-        model = model.to(device).half() if precision == "fp16" else model.to(device)
-        for batch in options.batches:
-            image = images(batch, size, precision, device)
-            with torch.inference_mode():
-                taken = time_ms(
-                    lambda model=model, image=image: model(image),  # type: ignore[misc]
-                    device,
-                    repeats=options.repeats,
-                    graph=options.graphs,
-                )
-            _progress(verbose, "model", f"{name} batch {batch} {precision}", taken)
-            timed.append(Timed("model", name, precision, batch, launched, taken, held))
-    return timed
-
-
-def _progress(verbose: bool, what: str, name: str, taken: float) -> None:
-    if verbose:
-        print(f"{what}  {name}: {taken:.4f} ms", flush=True)
+def _check(options: CalibrateOptions) -> None:
+    if options.repeats < 1:
+        raise CostModelError(f"repeats must be at least 1, not {options.repeats}")
+    for name, batches in (
+        ("batches", options.batches),
+        ("operator_batches", options.operator_batches),
+    ):
+        if any(batch < 1 for batch in batches):
+            raise CostModelError(f"{name} must be at least 1, not {min(batches)}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,8 +17,6 @@ from costmodels.measuring.record import save
 if TYPE_CHECKING:
     import torch
 
-    from costmodels.measuring.int8_kernels import Kernels
-
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 KERNELS = ("auto", "torch", "compiled", "triton")
 
@@ -171,9 +169,10 @@ def _models(
     options: MeasureOptions, device: "torch.device", activation: str, precision: str, carrier: str
 ) -> tuple["torch.nn.Module", "torch.nn.Module", int]:
     """Return the FP32 model, the model to time, and the image size."""
+    from costmodels.measuring.int8_kernels import choose_kernels
     from costmodels.measuring.microkernels import TYPES
     from costmodels.measuring.models import create_model, images
-    from costmodels.measuring.quantized import quantize_linears, replace_activations
+    from costmodels.measuring.quantized import carried, quantize_linears, replace_activations
 
     found = []
     for _ in range(2):
@@ -183,47 +182,8 @@ def _models(
     exact, model = found
     if precision == "int8":
         calibration = images(2, size, "fp32", device)
-        quantize_linears(model, calibration, _kernels(options, device))
-    return exact, _carried(model, TYPES[carrier]), size
-
-
-def _carried(model: "torch.nn.Module", dtype: "torch.dtype") -> "torch.nn.Module":
-    """Return the model in `dtype`, but for the scales and biases of its INT8 layers."""
-    from costmodels.measuring.int8_layers import Int8Linear
-
-    kept = {
-        module: (module.scale, module.bias)
-        for module in model.modules()
-        if isinstance(module, Int8Linear)
-    }
-    model = model.to(dtype)
-    for module, (scale, bias) in kept.items():
-        module.scale, module.bias = scale, bias
-    return model
-
-
-def _kernels(options: MeasureOptions, device: "torch.device") -> "Kernels":
-    from costmodels.measuring.int8_kernels import TorchKernels
-
-    chosen = options.kernels
-    if chosen == "auto":
-        chosen = _best_kernels(device)
-    if chosen != "triton":
-        return TorchKernels(compiled=chosen == "compiled")
-    try:
-        from costmodels.measuring.triton_kernels import TritonKernels
-    except ImportError:
-        raise CostModelError("kernels=triton: Triton is not installed; use compiled") from None
-    return TritonKernels()
-
-
-def _best_kernels(device: "torch.device") -> str:
-    """Triton's INT8 products need Ampere's tensor cores or later."""
-    import torch
-
-    if device.type != "cuda":
-        return "torch"
-    return "triton" if torch.cuda.get_device_capability(device) >= (8, 0) else "compiled"
+        quantize_linears(model, calibration, choose_kernels(options.kernels, device))
+    return exact, carried(model, TYPES[carrier]), size
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -14,6 +14,8 @@ from costmodels.errors import CostModelError
 
 _WARM_UP = 3
 _SHORTEST_SECONDS = 0.004
+_GRAPH_SECONDS = 0.0005
+_MOST_HELD = 64
 
 # Parts of the names that CUDA gives, most specific first, and the files in `gpus/`.
 _KNOWN = {
@@ -78,21 +80,37 @@ def time_ms(
         work: What to time; it leaves its result on the device.
         device: Where it runs.
         repeats: Streams timed.
-        graph: Whether to replay a CUDA graph of one call, which leaves out what the host takes.
+        graph: Whether to replay CUDA graphs, which leaves out what the host takes. A graph holds as
+            many calls as take half a millisecond, 64 at most, so that its own launch is no part.
 
     Raises:
-        CostModelError: The clock gave no positive time.
+        CostModelError: The clock gave no positive time, or the work cannot be captured.
     """
     for _ in range(_WARM_UP):
         work()
-    called = _captured(work) if graph and device.type == "cuda" else work
+    called, held = work, 1
+    if graph and device.type == "cuda":
+        alone = _stream_seconds(work, _WARM_UP, device) / _WARM_UP
+        held = max(1, min(_MOST_HELD, math.floor(_GRAPH_SECONDS / max(alone, 1e-6))))
+        called = _captured(work, held)
+        called()
     calls = 1
     while (taken := _stream_seconds(called, calls, device)) < _SHORTEST_SECONDS and calls < 4096:
         calls = min(4096, max(2 * calls, math.ceil(calls * _SHORTEST_SECONDS / max(taken, 1e-6))))
     found = statistics.median(_stream_seconds(called, calls, device) for _ in range(repeats))
     if not math.isfinite(found) or found <= 0:
         raise CostModelError(f"the clock gave {found} seconds for a kernel: measure again")
-    return 1e3 * found / calls
+    return 1e3 * found / (calls * held)
+
+
+def warm_up(device: torch.device, seconds: float = 1.0) -> None:
+    """Keep a GPU busy until its clocks are up; a CPU needs none."""
+    if device.type != "cuda":
+        return
+    square = torch.randn(4096, 4096, device=device, dtype=torch.float16)
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        _stream_seconds(lambda: square @ square, 10, device)
 
 
 def _stream_seconds(work: Callable[[], object], calls: int, device: torch.device) -> float:
@@ -109,16 +127,21 @@ def _synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _captured(work: Callable[[], object]) -> Callable[[], object]:
-    """Return the replay of a CUDA graph of one call."""
+def _captured(work: Callable[[], object], calls: int) -> Callable[[], object]:
+    """Return the replay of a CUDA graph of so many calls."""
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         work()
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        work()
+    try:
+        with torch.cuda.graph(graph):
+            for _ in range(calls):
+                work()
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise CostModelError(f"no CUDA graph can be made of it ({reason}): graphs=false") from None
     return graph.replay
 
 

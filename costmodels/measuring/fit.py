@@ -1,29 +1,42 @@
 """From timed kernels and models to a profile of the device: split, fit, judge what was held out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from costmodels.board import Gpu
 from costmodels.errors import CostModelError
-from costmodels.gpu.fitting import fit_profile, mean_error, predictions, rank_correlation
+from costmodels.gpu.fitting import (
+    Measurement,
+    fit_profile,
+    mean_error,
+    predictions,
+    rank_correlation,
+)
 from costmodels.gpu.kernel import Kernel
 from costmodels.gpu.profile import Fusion, Profile
+from costmodels.gpu.rates import Rates
 from costmodels.gpu.roofline import kernel_work
 
 HELD_SHARE = 0.3
+FEWEST = 4
+"""Kernels of a kind that are enough for rates of its own."""
 
-# PyTorch's eager operators: fused attention where the model asks for it, nothing else.
-EAGER = Fusion(
-    float_epilogue=frozenset(),
-    integer_epilogue=frozenset(),
-    softmax=frozenset({"softmax"}),
-    add_norm=False,
-    pointwise=False,
-    float_residual=True,
-)
+L2_MB = 1.0
+"""Last cache assumed of a device that no file describes, in 1e6 bytes."""
+
+# Rates, and what a kernel must have for them to matter.
+_DEPENDS = {
+    "float_efficiency": "floating",
+    "integer_efficiency": "integer",
+    "instructions_per_element": "elements",
+    "instructions_per_row": "rows",
+    "step_ns": "depth",
+}
+_STEP_US = 0.05
+_MOST_STEPS = 400
 
 
 @dataclass(frozen=True)
@@ -62,18 +75,59 @@ def fit_device(
 ) -> tuple[Profile, dict[str, dict[str, float]]]:
     """Return the profile that fits what was not held out, and its errors.
 
-    Models count as much as kernels, however many there are of each.
+    Each kind of kernel gets the rates that fit its kernels best. What these take longer in a model
+    than alone, one after another, is then fitted to the models, one figure for all kinds.
 
     Raises:
         CostModelError: A latency is not positive and finite, or nothing is left to fit.
     """
     seen = [one for one in timed if not one.held_out]
-    models = [one for one in seen if one.kind == "model"]
     kernels = [one for one in seen if one.kind == "kernel"]
-    times = max(1, round(len(kernels) / len(models))) if models else 0
-    base = Profile(gpu.name, 1, 1, 1, 1, 1, fusion)
-    fitted = fit_profile(base, _measured([*kernels, *models * times], gpu))
+    base = Profile(gpu.name, Rates(0, 1, 1, 1, 0), fusion)
+    plain = [one for one in kernels if not _products(one)]
+    common = _fitted(base, _measured(plain or kernels, gpu)).rates
+    by_kind = _by_kind(kernels)
+    kinds = {
+        kind: _fitted(base, _measured(of_kind, gpu)).rates
+        for kind, of_kind in sorted(by_kind.items())
+        if len(of_kind) >= FEWEST
+    }
+    profile = Profile(gpu.name, common, fusion, kinds)
+    models = [one for one in seen if one.kind == "model"]
+    fitted = _in_models(profile, _measured(models, gpu)) if models else profile
     return fitted, judge(timed, gpu, fitted)
+
+
+def _by_kind(kernels: Sequence[Timed]) -> dict[str, list[Timed]]:
+    found: dict[str, list[Timed]] = {}
+    for one in kernels:
+        found.setdefault(one.kernels[0].kind, []).append(one)
+    return found
+
+
+def _products(one: Timed) -> bool:
+    return any(kernel.gemms or kernel.scalar_macs for kernel in one.kernels)
+
+
+def _fitted(base: Profile, measured: Sequence[Measurement]) -> Profile:
+    """Return the common rates that fit, of those that the kernels depend on."""
+    present = {
+        name: any(np.any(getattr(work, part) > 0) for work, _ in measured)
+        for name, part in _DEPENDS.items()
+    }
+    free = ["start_us", "memory_efficiency", "cache_speed_up"]
+    free += [name for name, found in present.items() if found]
+    fitted = fit_profile(base, measured, free=free)
+    rates = fitted.rates
+    if present["float_efficiency"] and not present["integer_efficiency"]:
+        rates = replace(rates, integer_efficiency=rates.float_efficiency)
+    return replace(fitted, rates=rates)
+
+
+def _in_models(profile: Profile, measured: Sequence[Measurement]) -> Profile:
+    """Return the profile with the gap between kernels that fits the models best."""
+    found = [replace(profile, gap_us=round(i * _STEP_US, 3)) for i in range(_MOST_STEPS)]
+    return min(found, key=lambda one: mean_error(one, measured))
 
 
 def judge(timed: Sequence[Timed], gpu: Gpu, profile: Profile) -> dict[str, dict[str, float]]:
@@ -83,8 +137,13 @@ def judge(timed: Sequence[Timed], gpu: Gpu, profile: Profile) -> dict[str, dict[
         for held, word in ((False, "fitted"), (True, "held_out")):
             part = [one for one in timed if one.kind == kind and one.held_out == held]
             if part:
-                errors[f"{word}_{kind}s"] = _errors(part, gpu, profile)
+                errors[f"{word}_{kind}s"] = _errors(part, gpu, profile_for(kind, profile))
     return errors
+
+
+def profile_for(kind: str, profile: Profile) -> Profile:
+    """Return the profile for measurements of a kind; kernels alone have no gap."""
+    return replace(profile, gap_us=0.0) if kind == "kernel" else profile
 
 
 def measured_gpu(name: str, timed: Sequence[Timed], multiprocessors: int) -> Gpu:
@@ -114,6 +173,7 @@ def measured_gpu(name: str, timed: Sequence[Timed], multiprocessors: int) -> Gpu
         multiprocessors=multiprocessors,
         clock_mhz=1000.0,
         int4_tops=0.0,
+        l2_mb=L2_MB,
         sources=sources,
     )
 
@@ -133,18 +193,19 @@ def _errors(part: Sequence[Timed], gpu: Gpu, profile: Profile) -> dict[str, floa
     measured = _measured(part, gpu)
     found: dict[str, float] = {
         "points": len(part),
-        "mean_error": mean_error(profile, measured),
+        "mean_error": round(mean_error(profile, measured), 4),
     }
     if len(part) > 2:
         latencies = np.array([latency for _, latency in measured])
-        found["rank_correlation"] = rank_correlation(predictions(profile, measured), latencies)
+        correlation = rank_correlation(predictions(profile, measured), latencies)
+        found["rank_correlation"] = round(correlation, 4)
     return found
 
 
-def _measured(part: Sequence[Timed], gpu: Gpu) -> list[Any]:
+def _measured(part: Sequence[Timed], gpu: Gpu) -> list[Measurement]:
     return [(kernel_work(one.kernels, gpu, one.batch), one.measured_ms) for one in part]
 
 
 def predicted_ms(one: Timed, gpu: Gpu, profile: Profile) -> float:
     """Return the modelled latency of a measurement in milliseconds."""
-    return float(predictions(profile, _measured([one], gpu))[0])
+    return float(predictions(profile_for(one.kind, profile), _measured([one], gpu))[0])

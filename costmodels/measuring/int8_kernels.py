@@ -5,6 +5,8 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from costmodels.errors import CostModelError
+
 _LEAST_ROWS = 17  # of torch._int_mm on CUDA
 
 
@@ -69,6 +71,30 @@ class TorchKernels:
         sums = torch._int_mm(codes, weight.t())[:rows]
         inverse = None if output_scale is None else 1 / output_scale
         return self._epilogue(sums, scale, bias, relu, inverse, dtype)
+
+
+def choose_kernels(name: str, device: torch.device) -> Kernels:
+    """Return the kernels called "torch", "compiled" or "triton"; "auto" the best of the device.
+
+    Raises:
+        CostModelError: Triton is asked for and is not installed.
+    """
+    if name == "auto":
+        name = _best_kernels(device)
+    if name != "triton":
+        return TorchKernels(compiled=name == "compiled")
+    try:
+        from costmodels.measuring.triton_kernels import TritonKernels
+    except ImportError:
+        raise CostModelError("kernels=triton: Triton is not installed; use compiled") from None
+    return TritonKernels()
+
+
+def _best_kernels(device: torch.device) -> str:
+    """Triton's INT8 products need Ampere's tensor cores or later."""
+    if device.type != "cuda":
+        return "torch"
+    return "triton" if torch.cuda.get_device_capability(device) >= (8, 0) else "compiled"
 
 
 def codes_of(values: torch.Tensor, inverse: float) -> torch.Tensor:

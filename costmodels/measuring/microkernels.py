@@ -7,9 +7,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from costmodels.gpu.kernel import Gemm, Kernel
+from costmodels.gpu.kernel import Kernel
+from costmodels.gpu.launch import kernels
+from costmodels.measuring.int8_kernels import choose_kernels
+from costmodels.measuring.runtime import TORCH
+from costmodels.measuring.trace import Operation, element_wise, product_layer
+from costmodels.workload import Workload
 
-BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
 TYPES = {
     "fp32": torch.float32,
     "fp16": torch.float16,
@@ -17,20 +21,53 @@ TYPES = {
     "int8": torch.int8,
 }
 
-# Rows, reduction and columns of vision networks' layers, from Swin's and MobileViT's to ViT-L's.
-_ROWS = (49, 197, 784, 3136, 12544)
+# Rows, reduction and columns of vision networks' layers, from Swin's and MobileViT's to ViT-L's,
+# for batches of 1 to 64.
+_ROWS = (49, 197, 784, 3136, 12544, 50176, 200704)
 _DEPTHS_COLUMNS = (
     (64, 192),
+    (96, 288),
     (96, 384),
+    (384, 96),
     (192, 192),
+    (192, 768),
     (384, 1152),
+    (384, 1536),
     (768, 768),
     (768, 3072),
+    (3072, 768),
     (4096, 4096),
 )
-_WINDOWS = ((192, 49, 32), (768, 64, 32), (24, 197, 64), (512, 256, 16))
-_ELEMENTS = tuple(4**power for power in range(5, 14))
-_ROW_LENGTHS = (96, 384, 1024)
+# Rows, reduction and columns of products that repeat, by head, by window and by image.
+_REPEATED = (
+    (49, 32, 49),
+    (49, 49, 32),
+    (197, 64, 197),
+    (197, 197, 64),
+    (64, 32, 64),
+    (64, 64, 64),
+    (256, 24, 256),
+    (256, 256, 24),
+)
+_REPEATS = (3, 24, 192, 1536, 6144)
+# Repeats, tokens and channels of a head.
+_ATTENTIONS = (
+    (3, 197, 64),
+    (12, 197, 64),
+    (96, 197, 64),
+    (384, 197, 64),
+    (192, 49, 32),
+    (1536, 49, 32),
+    (6144, 49, 32),
+    (512, 256, 16),
+    (64, 64, 24),
+    (16, 256, 20),
+    (128, 256, 24),
+    (16, 1024, 32),
+    (32, 1024, 64),
+)
+_ELEMENTS = tuple(4**power for power in range(5, 14)) + tuple(2 * 4**p for p in range(9, 13))
+_ROW_LENGTHS = (48, 96, 197, 384, 768, 1024)
 
 
 @dataclass(frozen=True)
@@ -51,99 +88,150 @@ class MicroKernel:
 def micro_kernels(
     precisions: tuple[str, ...], most_macs: float, most_elements: float
 ) -> list[MicroKernel]:
-    """Return products, attention products, element-wise and row-wise kernels.
+    """Return products, attention, element-wise and row-wise kernels, of models' sizes.
 
     Args:
         precisions: Of "fp32", "fp16" and "int8"; the first is that of the kernels without products.
         most_macs: Multiply-accumulates of the largest product.
-        most_elements: Elements of the largest tensor.
+        most_elements: Elements of the largest operand or result.
     """
+    floating = precisions[0]
     found = [
         product(m, k, n, precision)
         for precision in precisions
         for m in _ROWS
         for k, n in _DEPTHS_COLUMNS
-        if m * k * n <= most_macs and max(m * k, m * n, k * n) <= most_elements
+        if max(m * k, m * n, k * n) <= most_elements
     ]
-    found += [attention(*sizes, precisions[0]) for sizes in _WINDOWS]
-    found += [e for e in _elementwise(precisions[0]) if e.kernel.elements <= 3 * most_elements]
+    found += [
+        repeated_product(repeats, sizes, floating)
+        for sizes in _REPEATED
+        for repeats in _REPEATS
+        if repeats * max(sizes) ** 2 <= most_elements
+    ]
+    found += [attention(*sizes, floating) for sizes in _ATTENTIONS]
+    counts = [count for count in _ELEMENTS if count <= most_elements]
+    found += [kernel for count in counts for kernel in _without_products(count, floating)]
+    if "int8" in precisions:
+        found += [kernel for count in counts for kernel in _on_codes(count, floating)]
     return [k for k in found if sum(gemm.macs for gemm in k.kernel.gemms) <= most_macs]
 
 
 def product(m: int, k: int, n: int, precision: str) -> MicroKernel:
-    """Return a matrix product; an INT8 one leaves 32-bit sums, as torch._int_mm does."""
-    width = BYTES[precision]
-    kernel = Kernel(
-        f"gemm {m}x{k}x{n} {precision}",
-        gemms=(Gemm(m, n, k, 1, precision),),
-        weight_bytes=k * n * width,
-        activation_bytes=m * k * width + m * n * (4 if precision == "int8" else width),
-        elements=m * k + m * n,
-    )
+    """Return a linear layer, (m, k) times (k, n); an INT8 one takes and gives codes."""
+    bits = 8 if precision == "int8" else 16
+    layer = product_layer("product", "linear", (m, k, n), bits=bits)
 
     def build(device: torch.device) -> Callable[[], object]:
         first, second = _operand((m, k), precision, device), _operand((n, k), precision, device)
         if precision == "int8":
-            padded = first if m > 16 else F.pad(first, (0, 0, 0, 17 - m))
-            return lambda: torch._int_mm(padded, second.t())
-        return lambda: first @ second.t()
+            int8, one = choose_kernels("auto", device), torch.ones(n, device=device)
+            return lambda: int8.linear(first, second, one, one, output_scale=1.0)
+        bias = _operand((n,), precision, device)
+        return lambda: F.linear(first, second, bias)
 
-    return MicroKernel(kernel.name, kernel, build)
+    return _micro(f"product {m}x{k}x{n} {precision}", [layer], precision, build)
+
+
+def repeated_product(repeats: int, sizes: tuple[int, int, int], precision: str) -> MicroKernel:
+    """Return `repeats` products of the sizes (m, k, n)."""
+    layer = product_layer("products", "matmul", sizes, repeats)
+    m, k, n = sizes
+
+    def build(device: torch.device) -> Callable[[], object]:
+        first = _operand((repeats, m, k), precision, device)
+        second = _operand((repeats, k, n), precision, device)
+        return lambda: torch.bmm(first, second)
+
+    return _micro(f"products {repeats}x{m}x{k}x{n} {precision}", [layer], precision, build)
 
 
 def attention(repeats: int, tokens: int, head: int, precision: str) -> MicroKernel:
     """Return fused attention: `repeats` heads over `tokens` of `head` channels."""
-    size, scores = repeats * tokens * head, repeats * tokens * tokens
-    kernel = Kernel(
-        f"attention {repeats}x{tokens}x{head} {precision}",
-        gemms=(
-            Gemm(tokens, tokens, head, repeats, precision),
-            Gemm(tokens, head, tokens, repeats, precision),
-        ),
-        activation_bytes=4 * size * BYTES[precision],
-        elements=4 * size + scores,
-    )
+    operations: list[Operation] = [
+        product_layer("scores", "matmul", (tokens, head, tokens), repeats),
+        element_wise("softmax", "softmax", repeats * tokens * tokens, tokens),
+        product_layer("values", "matmul", (tokens, tokens, head), repeats),
+    ]
 
     def build(device: torch.device) -> Callable[[], object]:
         q, k, v = (_operand((1, repeats, tokens, head), precision, device) for _ in range(3))
         return lambda: F.scaled_dot_product_attention(q, k, v)
 
-    return MicroKernel(kernel.name, kernel, build)
+    return _micro(f"attention {repeats}x{tokens}x{head} {precision}", operations, precision, build)
 
 
-def _elementwise(precision: str) -> Iterator[MicroKernel]:
-    width = BYTES[precision]
+def _without_products(count: int, precision: str) -> Iterator[MicroKernel]:
     unary: dict[str, Callable[[torch.Tensor], object]] = {
         "copy": torch.clone,
         "gelu": F.gelu,
+        "silu": F.silu,
+        "sigmoid": torch.sigmoid,
         "relu": F.relu,
+        "relu6": F.relu6,
         "hardswish": F.hardswish,
     }
-    for count in _ELEMENTS:
-        for name, function in unary.items():
-            moved = 2 * count
-            kernel = Kernel(f"{name} {count} {precision}", (), 0, 0, moved * width, moved)
-            yield MicroKernel(kernel.name, kernel, _caller((count,), precision, function))
-        kernel = Kernel(f"add {count} {precision}", (), 0, 0, 3 * count * width, 3 * count)
-        yield MicroKernel(kernel.name, kernel, _caller((2, count), precision, _add))
-        for length in _ROW_LENGTHS:
-            rows = max(1, count // length)
-            yield from _rowwise(rows, length, precision)
+    for name, function in unary.items():
+        yield _element_wise(name, (count,), precision, function)
+    yield _element_wise("add", (2, count), precision, lambda pair: pair[0] + pair[1])
+    yield _element_wise("mul", (2, count), precision, lambda pair: pair[0] * pair[1])
+    turned = (max(1, count // 64), 64)
+    yield _element_wise("strided", turned, precision, lambda x: x.t().contiguous())
+    for length in _ROW_LENGTHS:
+        yield from _row_wise(max(1, count // length), length, precision)
 
 
-def _rowwise(rows: int, length: int, precision: str) -> Iterator[MicroKernel]:
+def _element_wise(
+    name: str, shape: tuple[int, ...], precision: str, function: Callable[[torch.Tensor], object]
+) -> MicroKernel:
+    pair = name in ("add", "mul")
+    count = shape[-1] if pair else torch.Size(shape).numel()
+    title = f"{name} {count} {precision}"
+    return _micro(
+        title, [element_wise(name, name, count)], precision, _on(shape, precision, function)
+    )
+
+
+def _row_wise(rows: int, length: int, precision: str) -> Iterator[MicroKernel]:
     functions: dict[str, Callable[[torch.Tensor], object]] = {
         "layer_norm": lambda x: F.layer_norm(x, (length,)),
-        "softmax": lambda x: torch.softmax(x, -1),
+        "row_softmax": lambda x: torch.softmax(x, -1),
     }
-    moved = 2 * rows * length
     for name, function in functions.items():
-        full = f"{name} {rows}x{length} {precision}"
-        kernel = Kernel(full, (), 0, 0, moved * BYTES[precision], moved)
-        yield MicroKernel(full, kernel, _caller((rows, length), precision, function))
+        operation = element_wise(name, name, rows * length, length)
+        build = _on((rows, length), precision, function)
+        yield _micro(f"{name} {rows}x{length} {precision}", [operation], precision, build)
 
 
-def _caller(
+def _on_codes(count: int, precision: str) -> Iterator[MicroKernel]:
+    """Return a quantiser and a table of a function: what an INT8 network has besides."""
+
+    def quantizer(device: torch.device) -> Callable[[], object]:
+        int8, values = choose_kernels("auto", device), _operand((count,), precision, device)
+        return lambda: int8.quantize(values, 0.1)
+
+    def table(device: torch.device) -> Callable[[], object]:
+        int8, codes = choose_kernels("auto", device), _operand((count,), "int8", device)
+        entries = _operand((256,), "int8", device)
+        return lambda: int8.look_up(codes, entries)
+
+    wide = element_wise("quantize", "quantize", count, output_bits=8)
+    yield _micro(f"quantize {count} int8", [wide], "int8", quantizer)
+    narrow = element_wise("table", "table", count, input_bits=8, output_bits=8)
+    yield _micro(f"table {count} int8", [narrow], "int8", table)
+
+
+def _micro(
+    name: str,
+    operations: list[Operation],
+    precision: str,
+    build: Callable[[torch.device], Callable[[], object]],
+) -> MicroKernel:
+    (kernel,) = kernels(Workload(name, tuple(operations), 0), precision, TORCH)
+    return MicroKernel(name, kernel, build)
+
+
+def _on(
     shape: tuple[int, ...], precision: str, function: Callable[[torch.Tensor], object]
 ) -> Callable[[torch.device], Callable[[], object]]:
     def build(device: torch.device) -> Callable[[], object]:
@@ -151,10 +239,6 @@ def _caller(
         return lambda: function(operand)
 
     return build
-
-
-def _add(pair: torch.Tensor) -> torch.Tensor:
-    return pair[0] + pair[1]
 
 
 def _operand(shape: tuple[int, ...], precision: str, device: torch.device) -> Any:

@@ -14,6 +14,11 @@ from costmodels.errors import CostModelError
 from costmodels.measuring.int8_kernels import Kernels
 from costmodels.measuring.int8_layers import Int8Linear, Int8Mlp
 
+
+class NoInt8LayerError(CostModelError):
+    """A model has no layer that runs in INT8."""
+
+
 _MULTIPLE = 8  # torch._int_mm on CUDA: of depth and columns
 
 
@@ -48,7 +53,8 @@ def quantize_linears(model: nn.Module, images: torch.Tensor, kernels: Kernels) -
         kernels: The kernels to compute with.
 
     Raises:
-        CostModelError: No linear layer can be replaced, or an activation is not finite.
+        NoInt8LayerError: No linear layer can be replaced.
+        CostModelError: An activation is not finite.
     """
     largest = _largest_inputs(model, images)
     count = 0
@@ -61,8 +67,21 @@ def quantize_linears(model: nn.Module, images: torch.Tensor, kernels: Kernels) -
             setattr(parent, name, Int8Linear(child, largest[path], kernels))
             count += 1
     if not count:
-        raise CostModelError("the model has no linear layer that runs in INT8")
+        raise NoInt8LayerError("the model has no linear layer that runs in INT8")
     return count
+
+
+def carried(model: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Return the model in `dtype`, but for the scales and biases of its INT8 layers."""
+    kept = {
+        module: (module.scale, module.bias)
+        for module in model.modules()
+        if isinstance(module, Int8Linear)
+    }
+    model = model.to(dtype)
+    for module, (scale, bias) in kept.items():
+        module.scale, module.bias = scale, bias
+    return model
 
 
 def _mlp(child: Any, path: str, largest: dict[str, float], kernels: Kernels) -> Int8Mlp:

@@ -12,20 +12,30 @@ from costmodels import calibrate as command
 from costmodels.board import load_gpu
 from costmodels.calibrate import CalibrateOptions, calibrate
 from costmodels.errors import CostModelError
-from costmodels.gpu import DEFAULT, Gemm, Kernel, kernel_ms, kernel_work, kernels, load_profile
+from costmodels.gpu import Gemm, Kernel, Profile, kernel_ms, kernel_work, kernels, load_profile
+from costmodels.gpu.rates import Rates
+from costmodels.measuring import timing
 from costmodels.measuring.device import known_gpu, time_ms
-from costmodels.measuring.fit import EAGER, Timed, fit_device, hold_out, judge
+from costmodels.measuring.fit import Timed, fit_device, hold_out, judge
+from costmodels.measuring.int8_kernels import choose_kernels
+from costmodels.measuring.layers import layers
 from costmodels.measuring.microkernels import attention, micro_kernels, product
 from costmodels.measuring.models import create_model, images
-from costmodels.measuring.record import calibrated_gpu, save
+from costmodels.measuring.operators import operators
+from costmodels.measuring.quantized import quantize_linears
+from costmodels.measuring.record import calibrated_gpu, read_record, save
+from costmodels.measuring.runtime import TORCH
 from costmodels.measuring.trace import trace
+from costmodels.measuring.traced_int8 import trace_int8
 
 CPU = torch.device("cpu")
 SMALL = CalibrateOptions(
     device="cpu",
     models=["test_vit"],
     held_models=["test_efficientnet"],
+    int8_models=["test_vit"],
     batches=[1],
+    operator_batches=[1],
     most_mmacs=40.0,
     most_melements=0.6,
     repeats=3,
@@ -37,10 +47,13 @@ def found():
     return calibrate(SMALL, verbose=False)
 
 
-def test_the_fit_ranks_kernels_it_has_not_seen(found) -> None:
-    """Their times span three decades; a busy machine moves them by a factor of two."""
-    assert found["errors"]["held_out_kernels"]["points"] >= 15
-    assert found["errors"]["held_out_kernels"]["rank_correlation"] >= 0.6
+def test_fit_and_judgement_see_kernels_and_models(found) -> None:
+    """How near the fit comes, benchmarks say: a busy machine has no times to test."""
+    points = {part: errors["points"] for part, errors in found["errors"].items()}
+    assert points["held_out_kernels"] >= 15 and points["fitted_kernels"] >= 35
+    assert (points["fitted_models"], points["held_out_models"]) == (2, 1)
+    for errors in found["errors"].values():
+        assert errors["mean_error"] > 0 and -1 <= errors.get("rank_correlation", 0) <= 1
 
 
 def test_the_record_holds_device_versions_and_every_measurement(found, tmp_path) -> None:
@@ -56,17 +69,36 @@ def test_the_record_holds_device_versions_and_every_measurement(found, tmp_path)
 def test_the_record_is_a_profile_that_predicts_as_it_says(found, tmp_path) -> None:
     save(tmp_path / "cpu.json", found)
     profile = load_profile(str(tmp_path / "cpu.json"))
-    gpu = calibrated_gpu(tmp_path / "cpu.json")
-    known = {micro.name: micro.kernel for micro in micro_kernels(("fp32", "int8"), 4e7, 6e5)}
-    for one in found["measurements"]:
-        if one["kind"] == "kernel":
-            modelled = kernel_ms(kernel_work([known[one["name"]]], gpu, 1), profile)[0]
-            assert modelled == pytest.approx(one["predicted_ms"])
+    timed, read, gpu, device = read_record(tmp_path / "cpu.json")
+    assert read == profile and gpu == calibrated_gpu(tmp_path / "cpu.json")
+    assert device == found["device"] and len(timed) == len(found["measurements"])
+    for one, measured in zip(timed, found["measurements"], strict=True):
+        alone = replace(profile, gap_us=0.0) if one.kind == "kernel" else profile
+        modelled = kernel_ms(kernel_work(one.kernels, gpu, one.batch), alone).sum()
+        assert modelled == pytest.approx(measured["predicted_ms"], rel=1e-4)
+
+
+def test_a_record_is_fitted_again_without_the_device(found, tmp_path, capsys) -> None:
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    save(first, found)
+    assert command.main([f"record={first}", f"out={second}"]) == 0
+    assert json.loads(second.read_text()) == json.loads(first.read_text())
+    (tmp_path / "other.json").write_text('{"gpu": 1}')
+    assert command.main([f"record={tmp_path / 'other.json'}"]) == 2
+    assert "holds no device" in capsys.readouterr().err
+
+
+def test_operators_of_a_model_are_timed_alone_and_counted_once(found) -> None:
+    names = [one["name"] for one in found["measurements"] if one["kind"] == "kernel"]
+    assert len(names) == len(set(names))
+    assert any(name.startswith("convolution ") for name in names)
+    assert any(name.startswith("native_layer_norm ") for name in names)
 
 
 def test_the_fit_never_sees_what_is_held_out() -> None:
-    """Kernels that a known profile times are fitted exactly, whatever the held-out ones say."""
-    truth, gpu = replace(load_profile(DEFAULT), fusion=EAGER), load_gpu("t4")
+    """Kernels that known rates time are fitted exactly, whatever the held-out ones say."""
+    rates = Rates(0, 0.5, 0.4, 0.7, 6.0, start_us=3.0)
+    truth, gpu = Profile("truth", rates, TORCH), load_gpu("t4")
     chosen = micro_kernels(("fp32", "int8"), 4e7, 6e5)
     held = hold_out(len(chosen), 3)
     assert 0.2 < np.mean(held) < 0.4 and held != hold_out(len(chosen), 4)
@@ -75,22 +107,85 @@ def test_the_fit_never_sees_what_is_held_out() -> None:
         exact = float(kernel_ms(kernel_work([micro.kernel], gpu, 1), truth)[0])
         taken = 9 * exact if out else exact
         timed.append(Timed("kernel", micro.name, "fp32", 1, (micro.kernel,), taken, out))
-    profile, errors = fit_device(timed, gpu, EAGER)
-    assert errors["fitted_kernels"]["mean_error"] < 0.03
+    profile, errors = fit_device(timed, gpu, TORCH)
+    assert errors["fitted_kernels"]["mean_error"] < 0.02
     assert errors["held_out_kernels"]["mean_error"] == pytest.approx(8 / 9, abs=0.02)
     assert errors == judge(timed, gpu, profile)
+    assert {"product", "integer_product", "softmax"} <= set(profile.kinds)
+
+
+def test_models_say_how_much_longer_kernels_take_among_others() -> None:
+    """Networks of kernels that take 3 us alone and 4.25 us in a network."""
+    truth = Profile("truth", Rates(0, 1, 1, 1, 0, start_us=3.0), TORCH)
+    gpu, timed = load_gpu("h200"), []
+    for count in range(1, 9):
+        kernel = Kernel("k", activation_bytes=1e5 * count, elements=1000 * count, kind="add")
+        taken = float(kernel_ms(kernel_work([kernel], gpu, 1), truth)[0])
+        timed.append(Timed("kernel", f"k{count}", "fp16", 1, (kernel,), taken, False))
+        network = count * (taken + 1.25e-3)
+        timed.append(Timed("model", f"m{count}", "fp16", 1, (kernel,) * count, network, False))
+    profile, errors = fit_device(timed, gpu, TORCH)
+    assert profile.gap_us == pytest.approx(1.25, abs=0.06)
+    assert errors["fitted_models"]["mean_error"] < 0.01
 
 
 def test_micro_kernels_compute_what_their_model_says() -> None:
     gemm = product(40, 16, 24, "int8")
     assert gemm.kernel.gemms == (Gemm(40, 24, 16, 1, "int8"),)
     result = gemm.build(CPU)()
-    assert result.shape == (40, 24) and result.dtype == torch.int32
+    assert result.shape == (40, 24) and result.dtype == torch.int8
     assert gemm.kernel.weight_bytes == 16 * 24
-    assert gemm.kernel.activation_bytes == 40 * 16 + 4 * 40 * 24
+    assert gemm.kernel.activation_bytes == 40 * 16 + 40 * 24
     assert attention(6, 10, 8, "fp32").build(CPU)().shape == (1, 6, 10, 8)
     for micro in micro_kernels(("fp32", "int8"), 1e6, 2e4):
         assert isinstance(micro.build(CPU)(), torch.Tensor)
+
+
+def test_layers_take_the_images_they_say() -> None:
+    for name, layer, shape in layers():
+        assert layer(torch.zeros(1, *shape)).shape[0] == 1, name
+
+
+class Small(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 8, 4, 4)
+        self.norm, self.fc = torch.nn.LayerNorm(8), torch.nn.Linear(8, 8)
+
+    def forward(self, x):
+        x = self.conv(x).flatten(2).transpose(1, 2)
+        for _ in range(3):
+            x = x + torch.nn.functional.gelu(self.fc(self.norm(x)))
+        return x.mean(1)
+
+
+def test_operators_are_those_of_the_model_and_run_alone() -> None:
+    found = operators(Small().eval(), torch.randn(2, 3, 8, 8), "fp32", TORCH)
+    kinds = [one.kernel.kind for one in found]
+    assert kinds.count("product") == 1 and kinds.count("gelu") == 1  # equal ones once
+    assert kinds[0] == "patches" and found[0].call().shape == (2, 8, 2, 2)
+    assert {"layer_norm", "pool"} <= set(kinds)
+    image = torch.randn(2, 3, 8, 8)
+    conv = torch.nn.Conv2d(3, 8, 4, 4)
+    (alone,) = operators(conv, image, "fp32", TORCH)
+    torch.testing.assert_close(alone.call(), conv(image) - conv.bias[:, None, None])
+
+
+def test_int8_layers_are_traced_as_the_kernels_they_launch() -> None:
+    model, size = create_model("test_vit")
+    image = images(1, size, "fp32", CPU)
+    plain = trace(model, image, "vit")
+    wanted = model(image)
+    quantize_linears(model, image, choose_kernels("torch", CPU))
+    traced = trace_int8(model, image, "vit")
+    before = [layer.macs for layer in plain.layers]
+    assert [layer.macs for layer in traced.layers] == before
+    launched = kernels(traced, "int8", TORCH)
+    found = [kernel.kind for kernel in launched]
+    linears = sum(layer.kind == "linear" for layer in plain.layers)
+    assert found.count("integer_product") == linears and found.count("attention") > 0
+    assert found.count("quantize") == linears - found.count("table") > 0
+    assert (model(image) - wanted).abs().max() < 0.1 * wanted.abs().max() + 0.1  # still runs
 
 
 @pytest.mark.parametrize(("name", "gmacs"), [("resnet18", 1.82), ("deit_tiny_patch16_224", 1.26)])
@@ -113,9 +208,35 @@ def test_a_trace_has_every_operator_that_computes() -> None:
     )
     traced = trace(model, torch.randn(1, 3, 6, 6), "all")
     kinds = [getattr(op, "kind", None) or op.function for op in traced.operations]
-    assert kinds == ["conv", "table", "depthwise", "layer_norm", "linear", "row_softmax"]
+    assert kinds == ["conv", "gelu", "depthwise", "layer_norm", "linear", "row_softmax"]
     assert traced.vector_operations[0].fused_into == traced.layers[0].name
-    assert len(kernels(traced, "fp32", EAGER)) == 6
+    assert len(kernels(traced, "fp32", TORCH)) == 6
+
+
+def test_what_reads_other_strides_than_it_writes_is_strided() -> None:
+    class Moves(torch.nn.Module):
+        def forward(self, x):
+            turned = x.transpose(2, 3)
+            x = x + 1
+            x = x + x
+            x = x.clone()
+            x = turned.contiguous()
+            x = turned + x
+            return x + x[:1, :1, :1]
+
+    traced = trace(Moves(), torch.randn(1, 3, 6, 6), "moves")
+    functions = [operation.function for operation in traced.vector_operations]
+    assert functions == ["affine", "add", "copy", "strided", "strided_pair", "strided"]
+    last = torch.randn(2, 3, 4, 4).contiguous(memory_format=torch.channels_last)
+    (kept,) = trace(torch.nn.ReLU(), last, "kept").vector_operations
+    assert kept.function == "relu"
+
+
+def test_a_bias_is_a_kernel_of_its_own_where_asked() -> None:
+    conv, image = torch.nn.Conv2d(3, 4, 3), torch.randn(1, 3, 6, 6)
+    assert len(trace(conv, image, "c").operations) == 1
+    _, bias = trace(conv, image, "c", add_biases=True).operations
+    assert (bias.function, bias.elements) == ("strided", 4 * 4 * 4)
 
 
 def test_attention_is_traced_as_two_products_and_a_softmax() -> None:
@@ -125,7 +246,7 @@ def test_attention_is_traced_as_two_products_and_a_softmax() -> None:
 
     traced = trace(Attention(), torch.randn(1, 3, 10, 8), "attention")
     assert [layer.macs for layer in traced.layers] == [3 * 10 * 10 * 8] * 2
-    (kernel,) = kernels(traced, "fp16", EAGER)
+    (kernel,) = kernels(traced, "fp16", TORCH)
     assert kernel.activation_bytes == 2 * 4 * 3 * 10 * 8
 
 
@@ -161,6 +282,8 @@ def test_devices_are_known_by_the_names_cuda_gives(monkeypatch) -> None:
         (["batches=3"], "batches must be a list"),
         (["repeats=few"], "repeats must be of type int"),
         (["device=cpu", "repeats=0"], "repeats must be at least 1"),
+        (["device=cpu", "operator_batches=[0]"], "operator_batches must be at least 1"),
+        (["record=absent.json"], "cannot read the GPU profile absent.json"),
         (["graphs=perhaps"], "graphs must be true or false"),
         (["device"], "'device' has no value"),
     ],
@@ -173,9 +296,9 @@ def test_mistakes_get_one_line_and_exit_2(arguments, message, capsys, monkeypatc
 
 
 def test_an_unknown_model_is_named(monkeypatch) -> None:
-    monkeypatch.setattr(command, "_time_kernels", lambda *arguments: [])
+    monkeypatch.setattr(timing, "micro_kernels", lambda *arguments: [])
     with pytest.raises(CostModelError, match="timm has no 'swim_tiny'"):
-        calibrate(replace(SMALL, models=["swim_tiny"]), verbose=False)
+        calibrate(replace(SMALL, models=["swim_tiny"], most_melements=1e-6), verbose=False)
 
 
 def test_help_names_every_option(capsys) -> None:
@@ -188,7 +311,7 @@ def test_measurements_that_are_no_numbers_are_refused(tmp_path) -> None:
     kernel = Kernel("k", activation_bytes=100.0, elements=25)
     timed = [Timed("kernel", "k", "fp32", 1, (kernel,), float("nan"), False)]
     with pytest.raises(CostModelError, match="positive and finite"):
-        fit_device(timed, load_gpu("t4"), EAGER)
+        fit_device(timed, load_gpu("t4"), TORCH)
     with pytest.raises(CostModelError, match="cannot be written"):
         save(tmp_path / "nan.json", {"value": float("nan")})
     with pytest.raises(CostModelError, match="cannot be written"):
