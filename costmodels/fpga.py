@@ -90,7 +90,7 @@ def price(
     memories = blocks(widths, planned.placements, grid, has_uram=board.uram > 0)
     controllers = board.memory_controllers * board.controller_bram18
     bram18, uram, lut = (
-        np.sum([getattr(each, kind) for each in memories.values()], axis=0)
+        sum(getattr(each, kind) for each in memories.values())
         for kind in ("bram18", "uram", "lut")
     )
     memory = Blocks(bram18 + controllers, uram, lut)
@@ -107,8 +107,8 @@ def metrics(cost: FpgaCost, grid: Grid, board: Board) -> dict[str, Any]:
     milliseconds = cost.cycles / (grid.clock_mhz * 1e3)
     used = {
         "dsp": (fabric.dsp, board.dsp),
-        "lut": (np.round(fabric.lut), board.lut),
-        "ff": (np.round(fabric.ff), board.ff),
+        "lut": (np.rint(fabric.lut), board.lut),
+        "ff": (np.rint(fabric.ff), board.ff),
         "bram": (memory.bram18 / 2, board.bram36),
         "uram": (memory.uram, board.uram),
     }
@@ -127,7 +127,7 @@ def metrics(cost: FpgaCost, grid: Grid, board: Board) -> dict[str, Any]:
         values[f"fpga.{name}_pct"] = 100 * amount / limit if limit else 0.0
     for part, resources in cost.parts.items():
         values[f"fpga.{part}_dsp"] = resources.dsp
-        values[f"fpga.{part}_lut"] = np.round(resources.lut)
+        values[f"fpga.{part}_lut"] = np.rint(resources.lut)
     return values
 
 

@@ -114,8 +114,9 @@ def place_all(
 
 
 def _bram18(depth: Any, width: Any) -> Integers:
-    counts = [ceil_div(depth, d) * ceil_div(width, w) for d, w in BRAM18_SHAPES]
-    return np.min(counts, axis=0)
+    depths, widths = np.array(BRAM18_SHAPES).T.reshape(2, -1, *(1,) * np.ndim(depth))
+    blocks = ceil_div(depth, depths) * ceil_div(width, widths)
+    return blocks.min(axis=0)
 
 
 def _uram(depth: Any, width: Any) -> Integers:

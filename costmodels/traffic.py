@@ -12,7 +12,7 @@ A tile that stays in place is not read again. The cheapest is taken; tiles are n
 the array works on at once, and a tile of that size always fits (the array's own registers hold it).
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -120,17 +120,22 @@ _Columns = TypeVar("_Columns", Products, Tilings)
 
 
 def _at(columns: _Columns, where: NDArray[Any]) -> _Columns:
-    return type(columns)(*(getattr(columns, item.name)[where] for item in fields(columns)))
+    return type(columns)(*(column[where] for column in vars(columns).values()))
 
 
 def _put(columns: Tilings, where: NDArray[np.intp], values: Tilings) -> None:
-    for item in fields(Tilings):
-        getattr(columns, item.name)[where] = getattr(values, item.name)
+    for column, value in zip(vars(columns).values(), vars(values).values(), strict=True):
+        column[where] = value
 
 
 def _where(condition: NDArray[np.bool_], yes: Tilings, no: Tilings) -> Tilings:
-    pairs = ((getattr(yes, item.name), getattr(no, item.name)) for item in fields(Tilings))
+    pairs = zip(vars(yes).values(), vars(no).values(), strict=True)
     return Tilings(*(np.where(condition, *pair) for pair in pairs))
+
+
+def _within(sizes: Integers, most: Integers) -> Integers:
+    """Return the sizes, but 1 at least and `most` at most; for few, quicker than `np.clip`."""
+    return np.minimum(np.maximum(sizes, 1), most)
 
 
 def _least_with_cut_reduction(
@@ -140,16 +145,16 @@ def _least_with_cut_reduction(
 
     It spares the search where tiles of the whole reduction are at least as good.
     """
-    height = np.clip(np.minimum(first // p.min_k, sums // p.min_n), 1, p.m)
-    width = np.clip(np.minimum(second // p.min_k, sums // p.min_m), 1, p.n)
+    height = _within(np.minimum(first // p.min_k, sums // p.min_n), p.m)
+    width = _within(np.minimum(second // p.min_k, sums // p.min_m), p.n)
     return ceil_div(p.m, height) * p.second_bits + ceil_div(p.n, width) * p.first_bits
 
 
 def _rows_outermost(p: Products, first: Integers, second: Integers, sums: Integers) -> Tilings:
     """Return tiles of the whole reduction, the tallest: they read the weights least often."""
     most_m, most_n = np.maximum(first // p.k, 1), np.maximum(second // p.k, 1)
-    height = np.clip(np.minimum(most_m, sums // p.min_n), 1, p.m)
-    width = np.clip(np.minimum(most_n, sums // height), 1, p.n)
+    height = _within(np.minimum(most_m, sums // p.min_n), p.m)
+    width = _within(np.minimum(most_n, sums // height), p.n)
     rows = ceil_div(p.m, height)
     read = p.first_bits + (rows - 1) * p.halo_bits
     return Tilings(height, p.k, width, np.ones(len(rows), bool), read, rows * p.second_bits)
@@ -158,8 +163,8 @@ def _rows_outermost(p: Products, first: Integers, second: Integers, sums: Intege
 def _columns_outermost(p: Products, first: Integers, second: Integers, sums: Integers) -> Tilings:
     """Return tiles of the whole reduction, the widest: they read the activations least often."""
     most_m, most_n = np.maximum(first // p.k, 1), np.maximum(second // p.k, 1)
-    width = np.clip(np.minimum(most_n, sums // p.min_m), 1, p.n)
-    height = np.clip(np.minimum(most_m, sums // width), 1, p.m)
+    width = _within(np.minimum(most_n, sums // p.min_m), p.n)
+    height = _within(np.minimum(most_m, sums // width), p.m)
     columns = ceil_div(p.n, width)
     read = columns * (p.first_bits + (ceil_div(p.m, height) - 1) * p.halo_bits)
     return Tilings(height, p.k, width, np.zeros(len(columns), bool), read, p.second_bits)
@@ -167,13 +172,13 @@ def _columns_outermost(p: Products, first: Integers, second: Integers, sums: Int
 
 def _cut_reduction(p: Products, first: Integers, second: Integers, sums: Integers) -> Tilings:
     """Return the best of tiles of a part of the reduction, by trying heights from the tallest."""
-    most_m = np.clip(np.minimum(first // p.min_k, sums // p.min_n), 1, p.m)
+    most_m = _within(np.minimum(first // p.min_k, sums // p.min_n), p.m)
     fewest = ceil_div(p.m, most_m)
     rows = fewest[:, None] + np.arange(_MAX_CUTS, dtype=np.int64)
     heights = np.maximum(ceil_div(p.m[:, None], rows), p.min_m[:, None])
     rows = ceil_div(p.m[:, None], heights)
     widths = np.minimum((second // p.min_k)[:, None], sums[:, None] // heights)
-    widths = np.clip(widths, 1, p.n[:, None])
+    widths = _within(widths, p.n[:, None])
     overlap = (rows - 1) * p.halo_bits[:, None]
     reads = ceil_div(p.n[:, None], widths) * (p.first_bits[:, None] + overlap)
     best = np.argmin(reads + rows * p.second_bits[:, None], axis=1)

@@ -133,11 +133,11 @@ def cycles_by_lanes(operations: Sequence[VectorOperation], lanes: Integers) -> I
     Raises:
         CostModelError: A function is not one the vector unit has.
     """
-    columns = []
+    columns: list[int] = []
     for operation in operations:
-        function = function_of(operation)
-        count = -(-operation.elements // operation.row_length)
-        columns.append((operation.elements, function.passes, count, function.row_cycles))
+        function, elements = function_of(operation), operation.elements
+        count = -(-elements // operation.row_length)
+        columns += [elements, function.passes, count, function.row_cycles]
     elements, passes, rows, row_cycles = np.array(columns, dtype=np.int64).reshape(-1, 4).T
     each = lanes[:, None]
     return ceil_div(elements, each) * passes + ceil_div(rows, each) * row_cycles
@@ -163,13 +163,16 @@ def fused_cycles_by_lanes(works: Sequence[Sequence[VectorOperation]], lanes: Int
     """
     taken = np.zeros((len(lanes), len(works)), dtype=np.int64)
     for several, total in ((False, np.maximum), (True, np.add)):
-        chosen = [[op for op in work if (function_of(op).passes > 1) is several] for work in works]
-        layers = np.flatnonzero([bool(operations) for operations in chosen])
-        if not len(layers):
-            continue
-        cycles = cycles_by_lanes([op for operations in chosen for op in operations], lanes)
-        starts = np.cumsum([0, *(len(chosen[i]) for i in layers)])[:-1]
-        taken[:, layers] += total.reduceat(cycles, starts, axis=1)
+        chosen: list[VectorOperation] = []
+        starts: dict[int, int] = {}  # of the operations of each layer that has any, by layer
+        for i, work in enumerate(works):
+            for operation in work:
+                if (function_of(operation).passes > 1) is several:
+                    starts.setdefault(i, len(chosen))
+                    chosen.append(operation)
+        if chosen:
+            cycles = cycles_by_lanes(chosen, lanes)
+            taken[:, list(starts)] += total.reduceat(cycles, list(starts.values()), axis=1)
     return taken
 
 
@@ -183,7 +186,7 @@ def operation_bits(operation: VectorOperation) -> tuple[int, int]:
 
 def operation_bytes(operation: VectorOperation) -> int:
     """Return the DRAM bytes of an operation that stands alone: operands read, results written."""
-    return int(ceil_div(sum(operation_bits(operation)), 8))
+    return -(-sum(operation_bits(operation)) // 8)
 
 
 def lane_cost(operations: Iterable[VectorOperation]) -> Fabric:
