@@ -96,12 +96,10 @@ def shapes(
     Returns:
         By name, two arrays of shape (accelerators,).
     """
-    widest = widths.max(axis=1, initial=0)
-    made = {}
-    for i, (name, size) in enumerate(zip(_DOUBLE, BUFFERS, strict=True)):
-        width = widest[:, i]
-        depth = buffer_depths(grid.column(size), np.maximum(width, 1))
-        made[name] = np.where(width > 0, depth, 0), width
+    widest = widths.max(axis=1, initial=0).T
+    depths = buffer_depths(grid.columns(BUFFERS).T, np.maximum(widest, 1))
+    depths = np.where(widest > 0, depths, 0)
+    made = dict(zip(_DOUBLE, zip(depths, widest, strict=True), strict=True))
     lanes = grid.column("vector_lanes")
     made["constants"] = 2 * ceil_div(_channels(placements), lanes), lanes * CONSTANT_BITS
     pixels, bits = _lines(placements)

@@ -11,6 +11,7 @@ layer is not built.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -34,11 +35,14 @@ from costmodels.workload import MatrixLayer, Workload
 
 BOTH_ARRAYS = "mac_array+shift_array"
 _ENGINES = ("mac_array", "shift_array", "depthwise")
+_ROWS = ("mac_rows", "shift_rows", "depthwise_lanes")
+_COLS = ("mac_cols", "shift_cols", "depthwise_lanes")  # of lanes it stands for one column
+_NO_DSP, _ONE_PRODUCT = Packing(0, 0), Packing(1, 1)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Placement:
-    """A layer on its engine.
+    """A layer on its engine; every estimate makes one a layer, and frozen ones are slow to make.
 
     Attributes:
         layer: The layer.
@@ -142,6 +146,16 @@ class Plan:
     starts: NDArray[np.intp]
     builds: dict[str, Build]
 
+    @cached_property
+    def on_lanes(self) -> NDArray[np.bool_]:
+        """Whether each piece runs on the depthwise engine, shape (pieces,)."""
+        return np.array([piece.engine == "depthwise" for piece in self.pieces], dtype=bool)
+
+    @cached_property
+    def passes(self) -> Integers:
+        """`Placement.passes` of each piece, shape (pieces,)."""
+        return np.array([piece.passes for piece in self.pieces], dtype=np.int64)
+
 
 def plan(workload: Workload, accelerator: Accelerator, dsp_type: str) -> Plan:
     """Put every matrix layer on its engine.
@@ -181,13 +195,11 @@ def engine_sizes(planned: Plan, grid: Grid) -> tuple[Integers, Integers]:
         Two arrays of shape (accelerators, pieces), as `Placement.rows` and `Placement.cols`.
     """
     engines = np.array([_ENGINES.index(piece.engine) for piece in planned.pieces], dtype=np.intp)
-    ones = np.ones(len(grid), dtype=np.int64)
-    rows = [grid.column(name) for name in ("mac_rows", "shift_rows", "depthwise_lanes")]
-    cols = [grid.column("mac_cols"), grid.column("shift_cols"), ones]
-    found = np.stack(rows, axis=1)[:, engines], np.stack(cols, axis=1)[:, engines]
+    rows, cols = grid.columns(_ROWS)[:, engines], grid.columns(_COLS)[:, engines]
+    cols[:, planned.on_lanes] = 1
     if grid.kind.precision == "reconfigurable" and "mac_array" in planned.builds:
-        _widen(planned, *found, grid.kind.dataflow)
-    return found
+        _widen(planned, rows, cols, grid.kind.dataflow)
+    return rows, cols
 
 
 def place(
@@ -262,15 +274,15 @@ def _build(
 ) -> Build:
     shifting = engine == "shift_array" or (engine == "depthwise" and all_log2(layers))
     width = shift_code_bits if shifting else operand_bits
-    weight_bits = max(width(layer) for layer in layers)
+    weight_bits = max(map(width, layers))
     activation_bits = max(layer.activation_bits for layer in layers)
-    sums = max(accumulator_bits(layer) for layer in layers)
+    sums = max(map(accumulator_bits, layers))
     if shifting:
-        return Build(weight_bits, activation_bits, sums, Packing(0, 0), ())
+        return Build(weight_bits, activation_bits, sums, _NO_DSP, ())
     if engine == "depthwise":  # its lanes share no operand, so nothing packs
         if accelerator.mac_pe == "dsp":
             packing(weight_bits, activation_bits, dsp_type=dsp_type, limit=1)
-        return Build(weight_bits, activation_bits, sums, Packing(1, 1), (Packing(1, 1),))
+        return Build(weight_bits, activation_bits, sums, _ONE_PRODUCT, (_ONE_PRODUCT,))
     widest = _pack(weight_bits, activation_bits, accelerator, dsp_type)
     modes = {widest}
     if accelerator.precision == "reconfigurable":
@@ -284,7 +296,7 @@ def _build(
 
 def _pack(weight_bits: int, activation_bits: int, accelerator: Accelerator, kind: str) -> Packing:
     if accelerator.mac_pe == "lut":
-        return Packing(1, 1)
+        return _ONE_PRODUCT
     return packing(weight_bits, activation_bits, dataflow=accelerator.dataflow, dsp_type=kind)
 
 
@@ -295,10 +307,10 @@ def _placement(
     in_luts = accelerator.mac_pe == "lut" and build.packed.products > 0
     if engine == "depthwise":
         lanes = accelerator.depthwise_lanes
-        return Placement(layer, engine, lanes, 1, Packing(1, 1), sums, in_luts=in_luts)
+        return Placement(layer, engine, lanes, 1, _ONE_PRODUCT, sums, in_luts=in_luts)
     if engine == "shift_array":
         rows, cols = accelerator.shift_rows, accelerator.shift_cols
-        return Placement(layer, engine, rows, cols, Packing(0, 0), sums)
+        return Placement(layer, engine, rows, cols, _NO_DSP, sums)
     rows, cols, packed = accelerator.mac_rows, accelerator.mac_cols, build.packed
     if accelerator.precision == "reconfigurable":
         packed = _pack(operand_bits(layer), layer.activation_bits, accelerator, dsp_type)
@@ -367,10 +379,9 @@ def grid_lane_widths(planned: Plan, rows: Integers, cols: Integers, dataflow: st
         for p in planned.pieces
     ]
     inputs, weights, sums, outputs = np.array(bits, dtype=np.int64).reshape(-1, 4).T
-    on_lanes = np.array([piece.engine == "depthwise" for piece in planned.pieces], dtype=bool)
     edges = edge_widths(rows, cols, inputs, weights, sums, dataflow)
     made = [
-        join.reduceat(np.where(on_lanes, rows * own, edge), planned.starts, axis=1)
+        join.reduceat(np.where(planned.on_lanes, rows * own, edge), planned.starts, axis=1)
         for join, own, edge in zip(
             (np.maximum, np.add, np.add), (inputs, weights, outputs), edges, strict=True
         )

@@ -1,5 +1,6 @@
 """Block RAM, UltraRAM and LUT RAM of the buffers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,16 +108,16 @@ def place_all(
     depth = np.where(width > 0, depth, 0)
     uram = _uram(depth, width)
     small = depth <= LUTRAM_MAX_DEPTH
-    filled = depth * width >= _URAM_MIN_FILL * uram * URAM_DEPTH * URAM_WIDTH
+    filled = depth * width >= _URAM_MIN_FILL * URAM_DEPTH * URAM_WIDTH * uram
     in_uram = np.asarray(has_uram) & filled & ~small
     bram18 = np.where(small | in_uram, 0, _bram18(depth, width))
     return bram18, np.where(in_uram, uram, 0), np.where(small, _lutram(depth, width), 0)
 
 
 def _bram18(depth: Any, width: Any) -> Integers:
-    depths, widths = np.array(BRAM18_SHAPES).T.reshape(2, -1, *(1,) * np.ndim(depth))
-    blocks = ceil_div(depth, depths) * ceil_div(width, widths)
-    return blocks.min(axis=0)
+    depths, widths = _by_shape(BRAM18_SHAPES, depth)
+    counts = ceil_div(depth, depths) * ceil_div(width, widths)
+    return counts.min(axis=0)
 
 
 def _uram(depth: Any, width: Any) -> Integers:
@@ -124,14 +125,17 @@ def _uram(depth: Any, width: Any) -> Integers:
 
 
 def _lutram(depth: Any, width: Any, family: str = "ultrascale+") -> Integers:
-    shallow, deep = (_in_primitives(depth, width, *shape) for shape in _LUTRAM[family])
+    words, bits, luts = _by_shape(_LUTRAM[family], depth)
+    parts = ceil_div(depth, words)
+    choice = np.where(parts > 1, width * ceil_div(parts - 1, 3) + parts, 0)
+    shallow, deep = parts * ceil_div(width, bits) * luts + choice
     return np.where(np.asarray(depth) <= _LUTRAM[family][0][0], shallow, deep)
 
 
-def _in_primitives(depth: Any, width: Any, words: int, bits: int, luts: int) -> Integers:
-    parts = ceil_div(depth, words)
-    choice = np.where(parts > 1, width * ceil_div(parts - 1, 3) + parts, 0)
-    return parts * ceil_div(width, bits) * luts + choice
+def _by_shape(shapes: Sequence[tuple[int, ...]], like: Any) -> Integers:
+    """Return the columns of `shapes`, each with the shapes along an axis before those of `like`."""
+    columns = np.array(shapes, dtype=np.int64).T
+    return columns.reshape(*columns.shape, *(1,) * np.ndim(like))
 
 
 def buffer_depth(size_kb: int, width: int) -> int:

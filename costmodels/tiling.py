@@ -172,7 +172,7 @@ def _tiled(
 
 
 def _half_bits(grid: Grid) -> Integers:
-    return np.stack([grid.column(name) * 8192 for name in BUFFERS], axis=1)
+    return grid.columns(BUFFERS) * 8192
 
 
 def _columns(placements: Sequence[Placement]) -> Integers:

@@ -162,17 +162,20 @@ def fused_cycles_by_lanes(works: Sequence[Sequence[VectorOperation]], lanes: Int
         Cycles, shape (units, layers).
     """
     taken = np.zeros((len(lanes), len(works)), dtype=np.int64)
-    for several, total in ((False, np.maximum), (True, np.add)):
-        chosen: list[VectorOperation] = []
-        starts: dict[int, int] = {}  # of the operations of each layer that has any, by layer
-        for i, work in enumerate(works):
-            for operation in work:
-                if (function_of(operation).passes > 1) is several:
-                    starts.setdefault(i, len(chosen))
-                    chosen.append(operation)
+    once: list[VectorOperation] = []
+    several: list[VectorOperation] = []
+    starts: dict[bool, dict[int, int]] = {False: {}, True: {}}
+    for i, work in enumerate(works):
+        for operation in work:
+            waits = function_of(operation).passes > 1
+            chosen = several if waits else once
+            starts[waits].setdefault(i, len(chosen))
+            chosen.append(operation)
+    for waits, chosen, total in ((False, once, np.maximum), (True, several, np.add)):
         if chosen:
             cycles = cycles_by_lanes(chosen, lanes)
-            taken[:, list(starts)] += total.reduceat(cycles, list(starts.values()), axis=1)
+            first = starts[waits]  # index of a layer's first operation, by layer
+            taken[:, list(first)] += total.reduceat(cycles, list(first.values()), axis=1)
     return taken
 
 
