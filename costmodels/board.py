@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
+from os.path import basename
 from pathlib import Path
 from typing import Any
 
@@ -197,9 +198,14 @@ def _stamp(path: Path) -> tuple[int, int]:
     return status.st_mtime_ns, status.st_size
 
 
+@lru_cache(maxsize=64)
+def _file(folder: str, name: str) -> Path:
+    return _ROOT / folder / f"{name}.yaml"
+
+
 def _find(folder: str, kind: str, name: str) -> Path:
-    path = _ROOT / folder / f"{name}.yaml"
-    if Path(name).name != name or not path.is_file():
+    path = _file(folder, name)
+    if basename(name) != name or not path.is_file():
         names = _names(folder)
         close = difflib.get_close_matches(str(name), names, n=1)
         hint = f" Did you mean '{close[0]}'?" if close else ""

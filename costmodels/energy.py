@@ -24,7 +24,7 @@ from costmodels.operands import operand_bits, shift_code_bits
 from costmodels.pe import dsp_pe_group, log2_pe, lut_pe
 from costmodels.systolic import Integers
 from costmodels.tables import read_table
-from costmodels.vector_unit import Fabric, circuit_cost, function_of
+from costmodels.vector_unit import Fabric, circuit_cost, circuit_of, function_of
 from costmodels.workload import VectorOperation
 
 _MJ = 1e-9  # millijoules in a picojoule
@@ -156,12 +156,17 @@ def vector_pj(operation: VectorOperation) -> float:
 
     That of its function's circuit as synthesised, at every pass.
     """
-    return function_of(operation).passes * _fabric_pj(circuit_cost(operation))
+    return function_of(operation).passes * _circuit_pj(circuit_of(operation))
 
 
 @cache
 def _pe_pj(pe: Callable[..., Fabric], *built_for: Hashable) -> float:
     return _fabric_pj(pe(*built_for))
+
+
+@cache
+def _circuit_pj(circuit: str) -> float:
+    return _fabric_pj(circuit_cost(circuit))
 
 
 def _fabric_pj(fabric: Fabric) -> float:

@@ -9,7 +9,7 @@ log2 channels run on the shift array while the MAC array computes the rest. An e
 layer is not built.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -172,20 +172,15 @@ def plan(workload: Workload, accelerator: Accelerator, dsp_type: str) -> Plan:
     by_engine: dict[str, list[MatrixLayer]] = {}
     for layer, engine in (piece for pieces in split for piece in pieces):
         by_engine.setdefault(engine, []).append(layer)
-    builds = {
-        engine: _build(engine, layers, accelerator, dsp_type)
-        for engine, layers in by_engine.items()
-    }
-    placed = [
-        [
-            _placement(piece, engine, builds[engine], accelerator, dsp_type)
-            for piece, engine in parts
-        ]
-        for parts in split
-    ]
-    joined = tuple(_joined(*pair) for pair in zip(workload.layers, placed, strict=True))
-    starts = np.cumsum([0, *map(len, placed)], dtype=np.intp)[:-1]
-    return Plan(joined, tuple(piece for parts in placed for piece in parts), starts, builds)
+    builds: dict[str, Build] = {}
+    placed: dict[str, Iterator[Placement]] = {}
+    for engine, layers in by_engine.items():
+        sums = list(map(accumulator_bits, layers))
+        builds[engine] = _build(engine, layers, max(sums), accelerator, dsp_type)
+        placed[engine] = _placements(engine, layers, sums, builds[engine], accelerator, dsp_type)
+    pieces = [next(placed[engine]) for parts in split for _, engine in parts]
+    starts = np.cumsum([0, *map(len, split)], dtype=np.intp)[:-1]
+    return Plan(_join(workload, pieces, starts), tuple(pieces), starts, builds)
 
 
 def engine_sizes(planned: Plan, grid: Grid) -> tuple[Integers, Integers]:
@@ -219,12 +214,7 @@ def place(
         piece if piece.cols == wide else replace(piece, cols=wide)
         for piece, wide in zip(planned.pieces, cols[0].tolist(), strict=True)
     ]
-    bounds = pairwise([*planned.starts.tolist(), len(pieces)])
-    joined = [
-        _joined(layer, pieces[start:end])
-        for layer, (start, end) in zip(workload.layers, bounds, strict=True)
-    ]
-    return tuple(joined), planned.builds
+    return _join(workload, pieces, planned.starts), planned.builds
 
 
 def array_parts(placements: Sequence[Placement]) -> list[Placement]:
@@ -240,6 +230,20 @@ def _pieces(layer: MatrixLayer, accelerator: Accelerator) -> list[tuple[MatrixLa
     uniform, log2 = split_mixed(layer)
     parts = ((uniform, "mac_array"), (log2, "shift_array"))
     return [(part, where) for part, where in parts if part is not None]
+
+
+def _join(
+    workload: Workload, pieces: list[Placement], starts: NDArray[np.intp]
+) -> tuple[Placement, ...]:
+    """Return the placements of the layers; `starts` is the index of each one's first piece."""
+    layers = workload.layers
+    if len(pieces) == len(layers):
+        return tuple(pieces)
+    bounds = pairwise([*starts.tolist(), len(pieces)])
+    return tuple(
+        _joined(layer, pieces[start:end])
+        for layer, (start, end) in zip(layers, bounds, strict=True)
+    )
 
 
 def _joined(layer: MatrixLayer, parts: list[Placement]) -> Placement:
@@ -270,13 +274,12 @@ def all_log2(layers: list[MatrixLayer]) -> bool:
 
 
 def _build(
-    engine: str, layers: list[MatrixLayer], accelerator: Accelerator, dsp_type: str
+    engine: str, layers: list[MatrixLayer], sums: int, accelerator: Accelerator, dsp_type: str
 ) -> Build:
     shifting = engine == "shift_array" or (engine == "depthwise" and all_log2(layers))
     width = shift_code_bits if shifting else operand_bits
     weight_bits = max(map(width, layers))
     activation_bits = max(layer.activation_bits for layer in layers)
-    sums = max(map(accumulator_bits, layers))
     if shifting:
         return Build(weight_bits, activation_bits, sums, _NO_DSP, ())
     if engine == "depthwise":  # its lanes share no operand, so nothing packs
@@ -300,21 +303,26 @@ def _pack(weight_bits: int, activation_bits: int, accelerator: Accelerator, kind
     return packing(weight_bits, activation_bits, dataflow=accelerator.dataflow, dsp_type=kind)
 
 
-def _placement(
-    layer: MatrixLayer, engine: str, build: Build, accelerator: Accelerator, dsp_type: str
-) -> Placement:
-    sums = accumulator_bits(layer)
+def _placements(
+    engine: str,
+    layers: list[MatrixLayer],
+    sums: list[int],
+    build: Build,
+    accelerator: Accelerator,
+    dsp_type: str,
+) -> Iterator[Placement]:
+    """Yield the placement of each layer of an engine; `sums` is the width of each one's sums."""
     in_luts = accelerator.mac_pe == "lut" and build.packed.products > 0
-    if engine == "depthwise":
-        lanes = accelerator.depthwise_lanes
-        return Placement(layer, engine, lanes, 1, _ONE_PRODUCT, sums, in_luts=in_luts)
-    if engine == "shift_array":
-        rows, cols = accelerator.shift_rows, accelerator.shift_cols
-        return Placement(layer, engine, rows, cols, _NO_DSP, sums)
     rows, cols, packed = accelerator.mac_rows, accelerator.mac_cols, build.packed
-    if accelerator.precision == "reconfigurable":
-        packed = _pack(operand_bits(layer), layer.activation_bits, accelerator, dsp_type)
-    return Placement(layer, engine, rows, cols, packed, sums, in_luts=in_luts)
+    if engine == "depthwise":
+        rows, cols, packed = accelerator.depthwise_lanes, 1, _ONE_PRODUCT
+    elif engine == "shift_array":
+        rows, cols = accelerator.shift_rows, accelerator.shift_cols
+    repacked = engine == "mac_array" and accelerator.precision == "reconfigurable"
+    for layer, width in zip(layers, sums, strict=True):
+        if repacked:
+            packed = _pack(operand_bits(layer), layer.activation_bits, accelerator, dsp_type)
+        yield Placement(layer, engine, rows, cols, packed, width, (), in_luts)
 
 
 def _widen(planned: Plan, rows: Integers, cols: Integers, dataflow: str) -> None:
@@ -374,10 +382,11 @@ def grid_lane_widths(planned: Plan, rows: Integers, cols: Integers, dataflow: st
         cols: Columns likewise.
         dataflow: "os", "ws" or "is".
     """
-    bits = [
-        (p.layer.activation_bits, p.layer.weight_bits, p.accumulator_bits, p.layer.output_bits)
-        for p in planned.pieces
-    ]
+    bits: list[int] = []
+    for piece in planned.pieces:
+        layer = piece.layer
+        bits += [layer.activation_bits, layer.weight_bits, piece.accumulator_bits]
+        bits.append(layer.output_bits)
     inputs, weights, sums, outputs = np.array(bits, dtype=np.int64).reshape(-1, 4).T
     edges = edge_widths(rows, cols, inputs, weights, sums, dataflow)
     made = [

@@ -62,7 +62,10 @@ def estimate(
     check_accelerator(accelerator)
     check_workload(workload)
     priced, arrays = price_grid(workload, Grid.of(accelerator), model, fabric)
-    metrics = {name: float(np.ravel(values)[0]) for name, values in arrays.items()}
+    metrics = {
+        name: float(values[0] if isinstance(values, np.ndarray) else values)
+        for name, values in arrays.items()
+    }
     metrics |= model_metrics(workload)
     metrics |= gpu_metrics(workload, gpus, gpu_profile, gpu_precision)
     backing = {"gpu": gpu.load_profile(gpu_profile).backing} if gpus else {}

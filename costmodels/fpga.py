@@ -45,7 +45,12 @@ class FpgaCost:
     @property
     def fabric(self) -> Fabric:
         """LUTs (memory included), flip-flops and DSPs of the whole design."""
-        return sum(self.parts.values(), start=Fabric(lut=self.memory.lut))
+        parts = self.parts.values()
+        return Fabric(
+            sum([part.lut for part in parts], start=self.memory.lut),
+            sum([part.ff for part in parts], start=0.0),
+            sum([part.dsp for part in parts], start=0.0),
+        )
 
 
 def price(
@@ -90,8 +95,7 @@ def price(
     memories = blocks(widths, planned.placements, grid, has_uram=board.uram > 0)
     controllers = board.memory_controllers * board.controller_bram18
     bram18, uram, lut = (
-        sum(getattr(each, kind) for each in memories.values())
-        for kind in ("bram18", "uram", "lut")
+        sum(getattr(each, kind) for each in memories.values()) for kind in ("bram18", "uram", "lut")
     )
     memory = Blocks(bram18 + controllers, uram, lut)
     energy = energy_mj(planned, widths, timing, operations, seconds, board, memories)

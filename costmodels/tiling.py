@@ -199,9 +199,10 @@ def _products(
 ) -> Products:
     shaped = np.empty((10, *rows.shape), dtype=np.int64)
     shaped[:7] = columns[:, None]
-    least = zip(filling_tile(rows, cols, dataflow), (1, columns[1], 1), columns[:3], strict=True)
-    for i, (fill, one, whole) in enumerate(least):
-        shaped[7 + i] = np.minimum(np.where(streamed, one, fill), whole)
+    shaped[7], shaped[8], shaped[9] = filling_tile(rows, cols, dataflow)
+    np.copyto(shaped[7::2], 1, where=streamed)
+    np.copyto(shaped[8], columns[1], where=streamed)
+    np.minimum(shaped[7:], shaped[:3], out=shaped[7:])
     return Products(*shaped.reshape(10, -1))
 
 

@@ -205,9 +205,7 @@ def _check_scheme(where: str, layer: MatrixLayer) -> None:
         )
 
 
-def _check_vector(
-    operation: VectorOperation, layers: set[str], sizes_are_sound: bool
-) -> None:
+def _check_vector(operation: VectorOperation, layers: set[str], sizes_are_sound: bool) -> None:
     where = f"operation '{operation.name}'"
     if not isinstance(operation.function, str):
         check_word(where, "function", operation.function)
