@@ -52,7 +52,8 @@ def energy_mj(
     """
     compute = timing.compute_cycles[:, : len(planned.placements)]
     in_uram = {name: blocks.uram > 0 for name, blocks in memories.items()}
-    events = _on_chip_mj(planned.placements, widths, compute, operations, in_uram)
+    passes = planned.passes[planned.starts]  # a split layer and its parts pass once
+    events = _on_chip_mj(planned.placements, passes, widths, compute, operations, in_uram)
     moved = _moved_mj(timing.dram_bytes.sum(axis=1), board)
     factor = calibration()["on_chip_factor"]
     return factor * sum(events.values()) + moved + rest_w(board) * seconds * 1e3
@@ -83,6 +84,7 @@ def on_chip_mj(
     in_uram = {name: memory.blocks.uram > 0 for name, memory in memories.items()}
     events = _on_chip_mj(
         placements,
+        np.array([placement.passes for placement in placements], dtype=np.int64),
         np.array([widths], dtype=np.int64).reshape(1, -1, 3),
         np.array([compute], dtype=np.int64),
         operations,
@@ -93,6 +95,7 @@ def on_chip_mj(
 
 def _on_chip_mj(
     placements: Sequence[Placement],
+    passes: Integers,
     widths: Integers,
     compute: Integers,
     operations: Sequence[VectorOperation],
@@ -102,6 +105,7 @@ def _on_chip_mj(
 
     Args:
         placements: The layers on their engines.
+        passes: Their `Placement.passes`.
         widths: Bits a cycle that they read and write, shape (accelerators, layers, 3).
         compute: Cycles of the engines, shape (accelerators, layers).
         operations: The work of the vector unit.
@@ -111,7 +115,7 @@ def _on_chip_mj(
         np.where(in_uram[name], figures()["uram_bit"], figures()["bram_bit"])
         for name in ("input", "weight", "output")
     )
-    cycles = compute / np.array([placement.passes for placement in placements], dtype=np.int64)
+    cycles = compute / passes
     read = [(widths[..., i] * cycles).sum(axis=1) for i in (0, 1)]
     written = sum(p.layer.output_elements * p.accumulator_bits for p in placements)
     buffers = inputs * read[0] + weights * read[1] + outputs * written

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
+from operator import mul
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,8 @@ def _scalesim_metrics(priced: fpga.FpgaCost, grid: Grid) -> dict[str, Any]:
 
 def model_metrics(workload: Workload) -> dict[str, float]:
     """Return size and mean widths; weights are weighted by count, activations by elements read."""
+    macs = [layer.macs for layer in workload.layers]
+    bit_pairs = [layer.weight_bits * layer.activation_bits for layer in workload.layers]
     with_weights = [layer for layer in workload.layers if layer.kind != "matmul"]
     weights = sum(layer.weight_elements for layer in with_weights)
     weight_bits = sum(layer.weight_elements * layer.weight_bits for layer in with_weights)
@@ -148,10 +151,8 @@ def model_metrics(workload: Workload) -> dict[str, float]:
         "model.weights": float(weights),
         "model.mean_weight_bits": weight_bits / weights if weights else 0.0,
         "model.mean_activation_bits": input_bits / inputs if inputs else 0.0,
-        "model.macs": float(sum(layer.macs for layer in workload.layers)),
-        "model.bit_operations": float(
-            sum(layer.macs * layer.weight_bits * layer.activation_bits for layer in workload.layers)
-        ),
+        "model.macs": float(sum(macs)),
+        "model.bit_operations": float(sum(map(mul, macs, bit_pairs))),
     }
 
 

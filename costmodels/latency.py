@@ -119,10 +119,13 @@ def analytical_cycles(
         drain: As in `systolic.cycles`.
         overlap: As in `systolic.cycles`.
     """
-    layers = [placement.layer for placement in placements]
-    sizes = [(layer.m, layer.k, layer.n, layer.repeats) for layer in layers]
+    sizes: list[int] = []
+    for placement in placements:
+        layer = placement.layer
+        sizes += [layer.m, layer.k, layer.n, layer.repeats]
     m, k, n, repeats = np.array(sizes, dtype=np.int64).reshape(-1, 4).T
-    return systolic.cycles(m, k, n, rows, cols, dataflow, drain=drain, overlap=overlap) * repeats
+    cycles = systolic.cycles_of_sound(m, k, n, rows, cols, dataflow, drain, overlap)
+    return cycles * repeats
 
 
 def time_operations(

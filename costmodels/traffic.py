@@ -152,9 +152,8 @@ def _least_with_cut_reduction(
 
 def _rows_outermost(p: Products, first: Integers, second: Integers, sums: Integers) -> Tilings:
     """Return tiles of the whole reduction, the tallest: they read the weights least often."""
-    most_m, most_n = np.maximum(first // p.k, 1), np.maximum(second // p.k, 1)
-    height = _within(np.minimum(most_m, sums // p.min_n), p.m)
-    width = _within(np.minimum(most_n, sums // height), p.n)
+    height = _within(np.minimum(first // p.k, sums // p.min_n), p.m)
+    width = _within(np.minimum(second // p.k, sums // height), p.n)
     rows = ceil_div(p.m, height)
     read = p.first_bits + (rows - 1) * p.halo_bits
     return Tilings(height, p.k, width, np.ones(len(rows), bool), read, rows * p.second_bits)
@@ -162,9 +161,8 @@ def _rows_outermost(p: Products, first: Integers, second: Integers, sums: Intege
 
 def _columns_outermost(p: Products, first: Integers, second: Integers, sums: Integers) -> Tilings:
     """Return tiles of the whole reduction, the widest: they read the activations least often."""
-    most_m, most_n = np.maximum(first // p.k, 1), np.maximum(second // p.k, 1)
-    width = _within(np.minimum(most_n, sums // p.min_m), p.n)
-    height = _within(np.minimum(most_m, sums // width), p.m)
+    width = _within(np.minimum(second // p.k, sums // p.min_m), p.n)
+    height = _within(np.minimum(first // p.k, sums // width), p.m)
     columns = ceil_div(p.n, width)
     read = columns * (p.first_bits + (ceil_div(p.m, height) - 1) * p.halo_bits)
     return Tilings(height, p.k, width, np.zeros(len(columns), bool), read, p.second_bits)
@@ -174,7 +172,8 @@ def _cut_reduction(p: Products, first: Integers, second: Integers, sums: Integer
     """Return the best of tiles of a part of the reduction, by trying heights from the tallest."""
     most_m = _within(np.minimum(first // p.min_k, sums // p.min_n), p.m)
     fewest = ceil_div(p.m, most_m)
-    rows = fewest[:, None] + np.arange(_MAX_CUTS, dtype=np.int64)
+    tried = np.max(ceil_div(p.m, p.min_m) - fewest) + 1  # more rows of tiles would be as high
+    rows = fewest[:, None] + np.arange(min(tried, _MAX_CUTS), dtype=np.int64)
     heights = np.maximum(ceil_div(p.m[:, None], rows), p.min_m[:, None])
     rows = ceil_div(p.m[:, None], heights)
     widths = np.minimum((second // p.min_k)[:, None], sums[:, None] // heights)

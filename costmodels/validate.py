@@ -37,8 +37,11 @@ _LAYER_WORDS = ("name", "kind", "weight_scheme", "log2_share")
 _SIZES = tuple(f.name for f in fields(MatrixLayer) if f.name not in (*_LAYER_WORDS, *_GEOMETRY))
 _OPERATIONS = (MatrixLayer, VectorOperation)
 _VECTOR_SIZES = ("elements", "row_length", "input_bits", "output_bits")
+_LAYER_BITS = ("weight_bits", "activation_bits", "output_bits")
+_VECTOR_BITS = ("input_bits", "output_bits")
 _layer_sizes, _layer_geometry = attrgetter(*_SIZES), attrgetter(*_GEOMETRY)
 _vector_sizes = attrgetter(*_VECTOR_SIZES)
+_layer_bits, _vector_bits = attrgetter(*_LAYER_BITS), attrgetter(*_VECTOR_BITS)
 
 
 def check_accelerator(accelerator: Accelerator) -> None:
@@ -147,8 +150,14 @@ def _sizes_are_sound(workload: Workload) -> bool:
     # An estimate takes a millisecond and has thousands of sizes: one by one only if one is wrong.
     layers, operations = workload.layers, workload.vector_operations
     sizes = chain(*map(_layer_sizes, layers), *map(_vector_sizes, operations))
+    bits = chain(*map(_layer_bits, layers), *map(_vector_bits, operations))
     geometry = chain(*map(_layer_geometry, layers))
-    return _are_within(list(sizes), least=1) and _are_within(list(geometry), least=0)
+    return (
+        _are_within(list(sizes), least=1)
+        and _are_within(list(geometry), least=0)
+        and max(bits) <= _MAX_BITS
+        and all([layer.macs <= MAX_MACS for layer in layers])
+    )
 
 
 def _are_within(values: list[Any], least: int) -> bool:
@@ -158,50 +167,57 @@ def _are_within(values: list[Any], least: int) -> bool:
 
 
 def _check_layer(layer: MatrixLayer, sizes_are_sound: bool) -> None:
-    where = f"layer '{layer.name}'"
     if layer.kind not in KINDS or layer.weight_scheme not in SCHEMES:
-        check_choice(where, "kind", layer.kind, KINDS)
-        check_choice(where, "weight_scheme", layer.weight_scheme, SCHEMES)
+        check_choice(_named(layer), "kind", layer.kind, KINDS)
+        check_choice(_named(layer), "weight_scheme", layer.weight_scheme, SCHEMES)
     if not sizes_are_sound:
-        _check_sizes(where, _SIZES, _layer_sizes(layer), least=1)
-        _check_sizes(where, _GEOMETRY, _layer_geometry(layer), least=0)
-    if max(layer.weight_bits, layer.activation_bits, layer.output_bits) > _MAX_BITS:
-        _check_bits(where, layer, ("weight_bits", "activation_bits", "output_bits"))
-    _check_scheme(where, layer)
+        _check_layer_sizes(layer)
+    _check_scheme(layer)
+    if layer.in_height and (
+        layer.in_height < layer.kernel_height or layer.in_width < layer.kernel_width
+    ):
+        raise CostModelError(f"{_named(layer)}: in_height x in_width is smaller than the kernel")
+
+
+def _named(layer: MatrixLayer) -> str:
+    return f"layer '{layer.name}'"
+
+
+def _check_layer_sizes(layer: MatrixLayer) -> None:
+    where = _named(layer)
+    _check_sizes(where, _SIZES, _layer_sizes(layer), least=1)
+    _check_sizes(where, _GEOMETRY, _layer_geometry(layer), least=0)
+    _check_bits(where, layer, _LAYER_BITS)
     if layer.macs > MAX_MACS:
         raise CostModelError(
             f"{where}: m x k x n x repeats is {layer.macs:,}, more than {MAX_MACS:,}"
         )
-    if layer.in_height and (
-        layer.in_height < layer.kernel_height or layer.in_width < layer.kernel_width
-    ):
-        raise CostModelError(f"{where}: in_height x in_width is smaller than the kernel")
 
 
-def _check_scheme(where: str, layer: MatrixLayer) -> None:
+def _check_scheme(layer: MatrixLayer) -> None:
     scheme, share = layer.weight_scheme, layer.log2_share
-    if scheme == "uniform" and type(share) is float and share == 0:
-        return
     least, most = APOT_BITS
     if scheme == "apot" and not least <= layer.weight_bits <= most:
         raise CostModelError(
-            f"{where}: weight_bits of apot weights must be {least} to {most}, not "
+            f"{_named(layer)}: weight_bits of apot weights must be {least} to {most}, not "
             f"{layer.weight_bits}"
         )
     least, most = LOG2_BITS
     if scheme in ("log2", "mixed") and not least <= layer.weight_bits <= most:
         raise CostModelError(
-            f"{where}: weight_bits of log2 weights must be {least} to {most}, not "
+            f"{_named(layer)}: weight_bits of log2 weights must be {least} to {most}, not "
             f"{layer.weight_bits}"
         )
     if layer.kind == "matmul" and scheme not in ("uniform", "log2"):
         raise CostModelError(
-            f"{where}: weight_scheme of a matmul must be uniform or log2, not {scheme}"
+            f"{_named(layer)}: weight_scheme of a matmul must be uniform or log2, not {scheme}"
         )
-    check_number(where, "log2_share", share, zero=True)
+    if share or type(share) is not float:
+        check_number(_named(layer), "log2_share", share, zero=True)
     if share >= 1 or (share and scheme != "mixed"):
         raise CostModelError(
-            f"{where}: log2_share must be from 0 to below 1, and 0 unless mixed, not {share!r}"
+            f"{_named(layer)}: log2_share must be from 0 to below 1, and 0 unless mixed, "
+            f"not {share!r}"
         )
 
 
@@ -212,8 +228,7 @@ def _check_vector(operation: VectorOperation, layers: set[str], sizes_are_sound:
     function_of(operation)
     if not sizes_are_sound:
         _check_sizes(where, _VECTOR_SIZES, _vector_sizes(operation), least=1)
-    if max(operation.input_bits, operation.output_bits) > _MAX_BITS:
-        _check_bits(where, operation, ("input_bits", "output_bits"))
+        _check_bits(where, operation, _VECTOR_BITS)
     if operation.row_length > operation.elements:
         raise CostModelError(
             f"{where}: row_length must be at most elements, {operation.elements}, not "
