@@ -395,7 +395,7 @@ def grid_lane_widths(planned: Plan, rows: Integers, cols: Integers, dataflow: st
             (np.maximum, np.add, np.add), (inputs, weights, outputs), edges, strict=True
         )
     ]
-    return np.stack(made, axis=2)
+    return np.array(made).transpose(1, 2, 0)
 
 
 def edge_widths(

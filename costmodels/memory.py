@@ -1,6 +1,5 @@
 """Block RAM, UltraRAM and LUT RAM of the buffers."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ from costmodels.systolic import Integers, ceil_div
 
 # Shapes (depth, width) of an 18-kbit block: AMD UG573 (the last as simple dual port).
 BRAM18_SHAPES = ((16384, 1), (8192, 2), (4096, 4), (2048, 9), (1024, 18), (512, 36))
+_BRAM18 = np.array(BRAM18_SHAPES, dtype=np.int64).T
 URAM_DEPTH, URAM_WIDTH = 4096, 72  # the only shape on UltraScale+: AMD UG573
 LUTRAM_MAX_DEPTH = 128
 # Words, bits and LUTs of the simple dual-port primitives RAM32M, RAM64M (AMD UG953) and RAM32M16,
@@ -115,7 +115,7 @@ def place_all(
 
 
 def _bram18(depth: Any, width: Any) -> Integers:
-    depths, widths = _by_shape(BRAM18_SHAPES, depth)
+    depths, widths = _BRAM18.reshape(2, -1, *(1,) * np.ndim(depth))
     counts = ceil_div(depth, depths) * ceil_div(width, widths)
     return counts.min(axis=0)
 
@@ -125,17 +125,12 @@ def _uram(depth: Any, width: Any) -> Integers:
 
 
 def _lutram(depth: Any, width: Any, family: str = "ultrascale+") -> Integers:
-    words, bits, luts = _by_shape(_LUTRAM[family], depth)
+    shallow, deep = _LUTRAM[family]
+    is_deep = np.greater(depth, shallow[0]).astype(np.intp)
+    words, bits, luts = np.array([shallow, deep]).T[:, is_deep]
     parts = ceil_div(depth, words)
     choice = np.where(parts > 1, width * ceil_div(parts - 1, 3) + parts, 0)
-    shallow, deep = parts * ceil_div(width, bits) * luts + choice
-    return np.where(np.asarray(depth) <= _LUTRAM[family][0][0], shallow, deep)
-
-
-def _by_shape(shapes: Sequence[tuple[int, ...]], like: Any) -> Integers:
-    """Return the columns of `shapes`, each with the shapes along an axis before those of `like`."""
-    columns = np.array(shapes, dtype=np.int64).T
-    return columns.reshape(*columns.shape, *(1,) * np.ndim(like))
+    return parts * ceil_div(width, bits) * luts + choice
 
 
 def buffer_depth(size_kb: int, width: int) -> int:

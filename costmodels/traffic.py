@@ -95,22 +95,23 @@ def best_tilings(
         output_bits: Size in bits of one half of the output buffer, which holds partial sums.
     """
     p = products
-    # capacities in elements of the m x k, k x n and m x n planes
-    first = np.maximum(input_bits * (p.m * p.k) // np.maximum(p.first_bits, 1), p.min_m * p.min_k)
-    second = np.maximum(
-        weight_bits * (p.k * p.n) // np.maximum(p.second_bits, 1), p.min_k * p.min_n
-    )
+    # The first operand and its axis m, then the second and n: elements of their planes with k that
+    # fit, and of the plane of sums.
+    sizes, smallest = np.array([p.m, p.n]), np.array([p.min_m, p.min_n])
+    bits = np.array([p.first_bits, p.second_bits])
+    halves = np.array([input_bits, weight_bits]).reshape(2, -1)
+    room = np.maximum(halves * (sizes * p.k) // np.maximum(bits, 1), smallest * p.min_k)
     sums = np.maximum(output_bits // p.accumulator_bits, p.min_m * p.min_n)
-    whole = (p.min_m * p.k <= first) & (p.k * p.min_n <= second)
-    rows, columns = (
-        outermost(p, first, second, sums) for outermost in (_rows_outermost, _columns_outermost)
-    )
-    best = _where(rows.bits <= columns.bits, rows, columns)
-    least = _least_with_cut_reduction(p, first, second, sums)
+    most = sums // smallest[::-1]
+    whole = (smallest * p.k <= room).all(axis=0)
+    best = _whole_reduction(p, sizes, most, room, sums)
+    # No tile of a cut reduction is longer, so none reads fewer bits: it spares most searches.
+    longest = _within(np.minimum(room // p.min_k, most), sizes)
+    least = (ceil_div(sizes, longest) * bits[::-1]).sum(axis=0)
     pending = np.flatnonzero(~whole | (best.bits > least))
     for start in range(0, len(pending), _AT_ONCE):
         cut = pending[start : start + _AT_ONCE]
-        tried = _cut_reduction(_at(p, cut), first[cut], second[cut], sums[cut])
+        tried = _cut_reduction(_at(p, cut), *room[:, cut], sums[cut])
         better = ~whole[cut] | (tried.bits < best.bits[cut])
         _put(best, cut[better], _at(tried, better))
     return best
@@ -128,44 +129,37 @@ def _put(columns: Tilings, where: NDArray[np.intp], values: Tilings) -> None:
         column[where] = value
 
 
-def _where(condition: NDArray[np.bool_], yes: Tilings, no: Tilings) -> Tilings:
-    pairs = zip(vars(yes).values(), vars(no).values(), strict=True)
-    return Tilings(*(np.where(condition, *pair) for pair in pairs))
-
-
 def _within(sizes: Integers, most: Integers) -> Integers:
     """Return the sizes, but 1 at least and `most` at most; for few, quicker than `np.clip`."""
     return np.minimum(np.maximum(sizes, 1), most)
 
 
-def _least_with_cut_reduction(
-    p: Products, first: Integers, second: Integers, sums: Integers
-) -> Integers:
-    """Return a bound on the bits that any tiling of a cut reduction reads: both sizes at most.
+def _whole_reduction(
+    p: Products, sizes: Integers, most: Integers, room: Integers, sums: Integers
+) -> Tilings:
+    """Return the better of two tiles of the whole reduction, by what is outermost.
 
-    It spares the search where tiles of the whole reduction are at least as good.
+    The tallest tile, rows outermost, reads the weights least often; the widest, columns outermost,
+    the activations. Arrays of two rows hold figures of the first, then of the second.
+
+    Args:
+        p: The products.
+        sizes: Their m, then n.
+        most: The longest tile along m, then along n, whose sums fit.
+        room: Elements of the m x k, then of the n x k plane, that fit.
+        sums: Elements of the m x n plane that fit.
     """
-    height = _within(np.minimum(first // p.min_k, sums // p.min_n), p.m)
-    width = _within(np.minimum(second // p.min_k, sums // p.min_m), p.n)
-    return ceil_div(p.m, height) * p.second_bits + ceil_div(p.n, width) * p.first_bits
-
-
-def _rows_outermost(p: Products, first: Integers, second: Integers, sums: Integers) -> Tilings:
-    """Return tiles of the whole reduction, the tallest: they read the weights least often."""
-    height = _within(np.minimum(first // p.k, sums // p.min_n), p.m)
-    width = _within(np.minimum(second // p.k, sums // height), p.n)
-    rows = ceil_div(p.m, height)
-    read = p.first_bits + (rows - 1) * p.halo_bits
-    return Tilings(height, p.k, width, np.ones(len(rows), bool), read, rows * p.second_bits)
-
-
-def _columns_outermost(p: Products, first: Integers, second: Integers, sums: Integers) -> Tilings:
-    """Return tiles of the whole reduction, the widest: they read the activations least often."""
-    width = _within(np.minimum(second // p.k, sums // p.min_m), p.n)
-    height = _within(np.minimum(first // p.k, sums // width), p.m)
-    columns = ceil_div(p.n, width)
-    read = columns * (p.first_bits + (ceil_div(p.m, height) - 1) * p.halo_bits)
-    return Tilings(height, p.k, width, np.zeros(len(columns), bool), read, p.second_bits)
+    longest = _within(np.minimum(room // p.k, most), sizes)
+    others = _within(np.minimum(room[::-1] // p.k, sums // longest), sizes[::-1])
+    rows, columns = ceil_div(sizes, longest)
+    by_rows = p.first_bits + (rows - 1) * p.halo_bits
+    by_columns = columns * (p.first_bits + (ceil_div(p.m, others[1]) - 1) * p.halo_bits)
+    weights = rows * p.second_bits
+    first = by_rows + weights <= by_columns + p.second_bits
+    height = np.where(first, longest[0], others[1])
+    width = np.where(first, others[0], longest[1])
+    read = np.where(first, by_rows, by_columns)
+    return Tilings(height, p.k.copy(), width, first, read, np.where(first, weights, p.second_bits))
 
 
 def _cut_reduction(p: Products, first: Integers, second: Integers, sums: Integers) -> Tilings:
