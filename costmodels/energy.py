@@ -117,10 +117,11 @@ def _on_chip_mj(
     )
     cycles = compute / passes
     read = [(widths[..., i] * cycles).sum(axis=1) for i in (0, 1)]
-    written = sum(p.layer.output_elements * p.accumulator_bits for p in placements)
+    written = sum([p.layer.output_elements * p.accumulator_bits for p in placements])
     buffers = inputs * read[0] + weights * read[1] + outputs * written
-    multiply = sum(part.layer.macs * mac_pj(part) for p in placements for part in p.parts or (p,))
-    vector = sum(op.elements * vector_pj(op) for op in operations)
+    parts = [part for placement in placements for part in placement.parts or (placement,)]
+    multiply = sum([part.layer.macs * mac_pj(part) for part in parts])
+    vector = sum([operation.elements * vector_pj(operation) for operation in operations])
     return {"multiply": multiply * _MJ, "buffers": buffers * _MJ, "vector": vector * _MJ}
 
 
@@ -145,14 +146,14 @@ def mac_pj(placement: Placement) -> float:
     That of the PE's LUTs, as they are synthesised for the layer's own widths, and of its DSP, which
     the products packed into it share. A shift-and-add is done once for each term.
     """
-    layer = placement.layer
-    if placement.packed.products == 0:
-        widths = shift_code_bits(layer), layer.activation_bits, placement.accumulator_bits
-        return placement.passes * _pe_pj(log2_pe, *widths)
-    widths = operand_bits(layer), layer.activation_bits, placement.accumulator_bits
+    layer, sums, products = placement.layer, placement.accumulator_bits, placement.packed.products
+    if products == 0:
+        bits = shift_code_bits(layer)
+        return placement.passes * _pe_pj(log2_pe, bits, layer.activation_bits, sums)
+    bits = operand_bits(layer)
     if placement.in_luts:
-        return _pe_pj(lut_pe, *widths)
-    return _pe_pj(dsp_pe_group, *widths, placement.packed) / placement.packed.products
+        return _pe_pj(lut_pe, bits, layer.activation_bits, sums)
+    return _pe_pj(dsp_pe_group, bits, layer.activation_bits, sums, placement.packed) / products
 
 
 def vector_pj(operation: VectorOperation) -> float:

@@ -279,7 +279,7 @@ def _build(
     shifting = engine == "shift_array" or (engine == "depthwise" and all_log2(layers))
     width = shift_code_bits if shifting else operand_bits
     weight_bits = max(map(width, layers))
-    activation_bits = max(layer.activation_bits for layer in layers)
+    activation_bits = max([layer.activation_bits for layer in layers])
     if shifting:
         return Build(weight_bits, activation_bits, sums, _NO_DSP, ())
     if engine == "depthwise":  # its lanes share no operand, so nothing packs

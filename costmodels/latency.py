@@ -148,7 +148,7 @@ def time_operations(
     """
     fused, alone = _split(workload)
     compute = engine_cycles(planned, *sizes, grid.kind.dataflow, array_cycles)
-    sides = [sum(map(side_bytes, work)) for work in fused]
+    sides = [sum(map(side_bytes, work)) if work else 0 for work in fused]
     moved = dram_bytes(planned, grid, *sizes) + np.array(sides, dtype=np.int64)
     some, which = grid.distinct(["vector_lanes"])
     lanes = grid.column("vector_lanes")[some]

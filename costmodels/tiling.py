@@ -104,7 +104,7 @@ def _distinct_layers(
     """
     found: dict[object, int] = {}
     kinds = [
-        (placement.engine, placement.packed.products, *row)
+        (placement.engine, placement.packed, *row)
         for placement, row in zip(placements, columns.T.tolist(), strict=True)
     ]
     first = [found.setdefault(kind, i) for i, kind in enumerate(kinds)]

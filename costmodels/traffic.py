@@ -166,8 +166,7 @@ def _cut_reduction(p: Products, first: Integers, second: Integers, sums: Integer
     """Return the best of tiles of a part of the reduction, by trying heights from the tallest."""
     most_m = _within(np.minimum(first // p.min_k, sums // p.min_n), p.m)
     fewest = ceil_div(p.m, most_m)
-    tried = np.max(ceil_div(p.m, p.min_m) - fewest) + 1  # more rows of tiles would be as high
-    rows = fewest[:, None] + np.arange(min(tried, _MAX_CUTS), dtype=np.int64)
+    rows = fewest[:, None] + np.arange(_MAX_CUTS, dtype=np.int64)
     heights = np.maximum(ceil_div(p.m[:, None], rows), p.min_m[:, None])
     rows = ceil_div(p.m[:, None], heights)
     widths = np.minimum((second // p.min_k)[:, None], sums[:, None] // heights)
