@@ -55,8 +55,8 @@ def cycles(
         CostModelError: The dataflow is unknown, or a size is not a positive whole number.
     """
     sizes = {"m": m, "k": k, "n": n, "rows": rows, "cols": cols}
-    whole = [_whole(name, size) for name, size in sizes.items()]
-    return cycles_of_sound(*whole, dataflow, drain, overlap)
+    m, k, n, rows, cols = (_whole(name, size) for name, size in sizes.items())
+    return cycles_of_sound(m, k, n, rows, cols, dataflow, drain, overlap)
 
 
 def cycles_of_sound(

@@ -111,7 +111,7 @@ def best_tilings(
     pending = np.flatnonzero(~whole | (best.bits > least))
     for start in range(0, len(pending), _AT_ONCE):
         cut = pending[start : start + _AT_ONCE]
-        tried = _cut_reduction(_at(p, cut), *room[:, cut], sums[cut])
+        tried = _cut_reduction(_at(p, cut), room[0, cut], room[1, cut], sums[cut])
         better = ~whole[cut] | (tried.bits < best.bits[cut])
         _put(best, cut[better], _at(tried, better))
     return best

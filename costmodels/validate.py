@@ -137,11 +137,10 @@ def check_workload(workload: Workload) -> None:
         twice = next(name for name in names if names.count(name) > 1)
         raise CostModelError(f"workload '{workload.name}': two layers are called '{twice}'")
     sizes_are_sound = _sizes_are_sound(workload)
-    for operation in workload.operations:
-        if isinstance(operation, MatrixLayer):
-            _check_layer(operation, sizes_are_sound)
-        else:
-            _check_vector(operation, known, sizes_are_sound)
+    for layer in workload.layers:
+        _check_layer(layer, sizes_are_sound)
+    for operation in workload.vector_operations:
+        _check_vector(operation, known, sizes_are_sound)
     check_word("workload", "name", workload.name)
     check_whole("workload", "parameter_bits", workload.parameter_bits, zero=True)
 
@@ -179,8 +178,9 @@ def _check_layer(layer: MatrixLayer, sizes_are_sound: bool) -> None:
         raise CostModelError(f"{_named(layer)}: in_height x in_width is smaller than the kernel")
 
 
-def _named(layer: MatrixLayer) -> str:
-    return f"layer '{layer.name}'"
+def _named(operation: MatrixLayer | VectorOperation) -> str:
+    kind = "layer" if isinstance(operation, MatrixLayer) else "operation"
+    return f"{kind} '{operation.name}'"
 
 
 def _check_layer_sizes(layer: MatrixLayer) -> None:
@@ -222,21 +222,20 @@ def _check_scheme(layer: MatrixLayer) -> None:
 
 
 def _check_vector(operation: VectorOperation, layers: set[str], sizes_are_sound: bool) -> None:
-    where = f"operation '{operation.name}'"
     if not isinstance(operation.function, str):
-        check_word(where, "function", operation.function)
+        check_word(_named(operation), "function", operation.function)
     function_of(operation)
     if not sizes_are_sound:
-        _check_sizes(where, _VECTOR_SIZES, _vector_sizes(operation), least=1)
-        _check_bits(where, operation, _VECTOR_BITS)
+        _check_sizes(_named(operation), _VECTOR_SIZES, _vector_sizes(operation), least=1)
+        _check_bits(_named(operation), operation, _VECTOR_BITS)
     if operation.row_length > operation.elements:
         raise CostModelError(
-            f"{where}: row_length must be at most elements, {operation.elements}, not "
+            f"{_named(operation)}: row_length must be at most elements, {operation.elements}, not "
             f"{operation.row_length}"
         )
     fused = operation.fused_into
     if fused is not None and not (isinstance(fused, str) and fused in layers):
-        raise CostModelError(f"{where}: fused_into names '{fused}', not a layer")
+        raise CostModelError(f"{_named(operation)}: fused_into names '{fused}', not a layer")
 
 
 def _check_sizes(where: str, names: tuple[str, ...], values: Any, least: int) -> None:

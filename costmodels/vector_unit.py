@@ -135,9 +135,9 @@ def cycles_by_lanes(operations: Sequence[VectorOperation], lanes: Integers) -> I
     """
     columns: list[int] = []
     for operation in operations:
-        function, elements = function_of(operation), operation.elements
-        count = -(-elements // operation.row_length)
-        columns += [elements, function.passes, count, function.row_cycles]
+        function = function_of(operation)
+        count = -(-operation.elements // operation.row_length)
+        columns += [operation.elements, function.passes, count, function.row_cycles]
     elements, passes, rows, row_cycles = np.array(columns, dtype=np.int64).reshape(-1, 4).T
     each = lanes[:, None]
     return ceil_div(elements, each) * passes + ceil_div(rows, each) * row_cycles
