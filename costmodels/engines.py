@@ -169,8 +169,9 @@ def plan(workload: Workload, accelerator: Accelerator, dsp_type: str) -> Plan:
         CostModelError: A layer has no engine, or operands that no DSP takes.
     """
     split = [_pieces(layer, accelerator) for layer in workload.layers]
+    parts = [part for pieces in split for part in pieces]
     by_engine: dict[str, list[MatrixLayer]] = {}
-    for layer, engine in (piece for pieces in split for piece in pieces):
+    for layer, engine in parts:
         by_engine.setdefault(engine, []).append(layer)
     builds: dict[str, Build] = {}
     placed: dict[str, Iterator[Placement]] = {}
@@ -178,7 +179,7 @@ def plan(workload: Workload, accelerator: Accelerator, dsp_type: str) -> Plan:
         sums = list(map(accumulator_bits, layers))
         builds[engine] = _build(engine, layers, max(sums), accelerator, dsp_type)
         placed[engine] = _placements(engine, layers, sums, builds[engine], accelerator, dsp_type)
-    pieces = [next(placed[engine]) for parts in split for _, engine in parts]
+    pieces = [next(placed[engine]) for _, engine in parts]
     starts = np.cumsum([0, *map(len, split)], dtype=np.intp)[:-1]
     return Plan(_join(workload, pieces, starts), tuple(pieces), starts, builds)
 

@@ -107,11 +107,12 @@ def best_tilings(
     best = _whole_reduction(p, sizes, most, room, sums)
     # No tile of a cut reduction is longer, so none reads fewer bits: it spares most searches.
     longest = _within(np.minimum(room // p.min_k, most), sizes)
-    least = (ceil_div(sizes, longest) * bits[::-1]).sum(axis=0)
+    fewest = ceil_div(sizes, longest)
+    least = (fewest * bits[::-1]).sum(axis=0)
     pending = np.flatnonzero(~whole | (best.bits > least))
     for start in range(0, len(pending), _AT_ONCE):
         cut = pending[start : start + _AT_ONCE]
-        tried = _cut_reduction(_at(p, cut), room[0, cut], room[1, cut], sums[cut])
+        tried = _cut_reduction(_at(p, cut), fewest[0, cut], room[:, cut], sums[cut])
         better = ~whole[cut] | (tried.bits < best.bits[cut])
         _put(best, cut[better], _at(tried, better))
     return best
@@ -162,10 +163,12 @@ def _whole_reduction(
     return Tilings(height, p.k.copy(), width, first, read, np.where(first, weights, p.second_bits))
 
 
-def _cut_reduction(p: Products, first: Integers, second: Integers, sums: Integers) -> Tilings:
-    """Return the best of tiles of a part of the reduction, by trying heights from the tallest."""
-    most_m = _within(np.minimum(first // p.min_k, sums // p.min_n), p.m)
-    fewest = ceil_div(p.m, most_m)
+def _cut_reduction(p: Products, fewest: Integers, room: Integers, sums: Integers) -> Tilings:
+    """Return the best of tiles of a part of the reduction, by trying heights from the tallest.
+
+    `fewest` is how many of the tallest there are along m; `room` and `sums` as above.
+    """
+    first, second = room
     rows = fewest[:, None] + np.arange(_MAX_CUTS, dtype=np.int64)
     heights = np.maximum(ceil_div(p.m[:, None], rows), p.min_m[:, None])
     rows = ceil_div(p.m[:, None], heights)
