@@ -103,7 +103,7 @@ def shapes(
     lanes = grid.column("vector_lanes")
     made["constants"] = 2 * ceil_div(_channels(placements), lanes), lanes * CONSTANT_BITS
     pixels, bits = _lines(placements)
-    made["line_buffer"] = np.full_like(lanes, pixels), grid.column("depthwise_lanes") * bits
+    made["line_buffer"] = np.full(len(grid), pixels), grid.column("depthwise_lanes") * bits
     return made
 
 

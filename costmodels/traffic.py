@@ -103,12 +103,12 @@ def best_tilings(
     room = np.maximum(halves * (sizes * p.k) // np.maximum(bits, 1), smallest * p.min_k)
     sums = np.maximum(output_bits // p.accumulator_bits, p.min_m * p.min_n)
     most = sums // smallest[::-1]
-    whole = (smallest * p.k <= room).all(axis=0)
+    whole = np.logical_and(*(smallest * p.k <= room))
     best = _whole_reduction(p, sizes, most, room, sums)
     # No tile of a cut reduction is longer, so none reads fewer bits: it spares most searches.
     longest = _within(np.minimum(room // p.min_k, most), sizes)
     fewest = ceil_div(sizes, longest)
-    least = (fewest * bits[::-1]).sum(axis=0)
+    least = np.add(*(fewest * bits[::-1]))
     pending = np.flatnonzero(~whole | (best.bits > least))
     for start in range(0, len(pending), _AT_ONCE):
         cut = pending[start : start + _AT_ONCE]

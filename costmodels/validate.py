@@ -155,13 +155,14 @@ def _sizes_are_sound(workload: Workload) -> bool:
         _are_within(list(sizes), least=1)
         and _are_within(list(geometry), least=0)
         and max(bits) <= _MAX_BITS
-        and all([layer.macs <= MAX_MACS for layer in layers])
+        and sum([layer.macs for layer in layers]) <= MAX_MACS
     )
 
 
 def _are_within(values: list[Any], least: int) -> bool:
+    # Where none is negative, none is larger than their sum, which is quicker to find.
     return not values or (
-        set(map(type, values)) == {int} and min(values) >= least and max(values) <= MAX_SIZE
+        set(map(type, values)) == {int} and min(values) >= least and sum(values) <= MAX_SIZE
     )
 
 
