@@ -98,8 +98,8 @@ def shapes(
     """
     widest = widths.max(axis=1, initial=0).T
     depths = buffer_depths(grid.columns(BUFFERS).T, np.maximum(widest, 1))
-    depths = np.where(widest > 0, depths, 0)
-    made = dict(zip(_DOUBLE, zip(depths, widest, strict=True), strict=True))
+    double = zip(depths * (widest > 0), widest, strict=True)
+    made = dict(zip(_DOUBLE, double, strict=True))
     lanes = grid.column("vector_lanes")
     made["constants"] = 2 * ceil_div(_channels(placements), lanes), lanes * CONSTANT_BITS
     pixels, bits = _lines(placements)

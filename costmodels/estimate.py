@@ -142,10 +142,10 @@ def model_metrics(workload: Workload) -> dict[str, float]:
     macs = [layer.macs for layer in workload.layers]
     bit_pairs = [layer.weight_bits * layer.activation_bits for layer in workload.layers]
     with_weights = [layer for layer in workload.layers if layer.kind != "matmul"]
-    weights = sum(layer.weight_elements for layer in with_weights)
-    weight_bits = sum(layer.weight_elements * layer.weight_bits for layer in with_weights)
-    inputs = sum(layer.input_elements for layer in workload.layers)
-    input_bits = sum(layer.input_elements * layer.activation_bits for layer in workload.layers)
+    weights = sum([layer.weight_elements for layer in with_weights])
+    weight_bits = sum([layer.weight_elements * layer.weight_bits for layer in with_weights])
+    inputs = sum([layer.input_elements for layer in workload.layers])
+    input_bits = sum([layer.input_elements * layer.activation_bits for layer in workload.layers])
     return {
         "model.size_kb": workload.parameter_bits / 8192,
         "model.weights": float(weights),

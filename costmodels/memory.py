@@ -105,13 +105,13 @@ def place_all(
 
     Arguments are as there, but arrays of one shape, of whole numbers from 0.
     """
-    depth = np.where(width > 0, depth, 0)
+    depth = depth * (width > 0)
     uram = _uram(depth, width)
     small = depth <= LUTRAM_MAX_DEPTH
     filled = depth * width >= _URAM_MIN_FILL * URAM_DEPTH * URAM_WIDTH * uram
     in_uram = np.asarray(has_uram) & filled & ~small
-    bram18 = np.where(small | in_uram, 0, _bram18(depth, width))
-    return bram18, np.where(in_uram, uram, 0), np.where(small, _lutram(depth, width), 0)
+    bram18 = _bram18(depth, width) * ~(small | in_uram)
+    return bram18, uram * in_uram, _lutram(depth, width) * small
 
 
 def _bram18(depth: Any, width: Any) -> Integers:
@@ -129,7 +129,7 @@ def _lutram(depth: Any, width: Any, family: str = "ultrascale+") -> Integers:
     is_deep = np.greater(depth, shallow[0]).astype(np.intp)
     words, bits, luts = np.array([shallow, deep]).T[:, is_deep]
     parts = ceil_div(depth, words)
-    choice = np.where(parts > 1, width * ceil_div(parts - 1, 3) + parts, 0)
+    choice = (width * ceil_div(parts - 1, 3) + parts) * (parts > 1)
     return parts * ceil_div(width, bits) * luts + choice
 
 

@@ -199,10 +199,8 @@ def lane_cost(operations: Iterable[VectorOperation]) -> Fabric:
     if "requantize_shift" not in circuits:
         circuits.add("requantize")  # every matrix layer ends in one
     total = _cost_of_all(frozenset(circuits))
-    table_bits = max(
-        (op.output_bits << op.input_bits for op in operations if op.function == "table"), default=0
-    )
-    return total + circuit_cost("table_lookup") * (table_bits / (8 << 8))
+    tables = [op.output_bits << op.input_bits for op in operations if op.function == "table"]
+    return total + circuit_cost("table_lookup") * (max(tables, default=0) / (8 << 8))
 
 
 def circuit_of(operation: VectorOperation) -> str:
