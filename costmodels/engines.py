@@ -23,11 +23,7 @@ from costmodels.errors import CostModelError
 from costmodels.fabric import apot_terms
 from costmodels.grid import Grid
 from costmodels.mixed import split_mixed
-from costmodels.operands import (
-    accumulator_bits,
-    operand_bits,
-    shift_code_bits,
-)
+from costmodels.operands import accumulator_bits, operand_bits, shift_code_bits
 from costmodels.packing import Packing, packing
 from costmodels.scalesim import Task, layer_task
 from costmodels.systolic import Integers, cycles
@@ -237,14 +233,11 @@ def _join(
     workload: Workload, pieces: list[Placement], starts: NDArray[np.intp]
 ) -> tuple[Placement, ...]:
     """Return the placements of the layers; `starts` is the index of each one's first piece."""
-    layers = workload.layers
-    if len(pieces) == len(layers):
+    if len(pieces) == len(workload.layers):
         return tuple(pieces)
     bounds = pairwise([*starts.tolist(), len(pieces)])
-    return tuple(
-        _joined(layer, pieces[start:end])
-        for layer, (start, end) in zip(layers, bounds, strict=True)
-    )
+    parts = [pieces[start:end] for start, end in bounds]
+    return tuple(map(_joined, workload.layers, parts))
 
 
 def _joined(layer: MatrixLayer, parts: list[Placement]) -> Placement:
@@ -385,9 +378,8 @@ def grid_lane_widths(planned: Plan, rows: Integers, cols: Integers, dataflow: st
     """
     bits: list[int] = []
     for piece in planned.pieces:
-        layer = piece.layer
-        bits += [layer.activation_bits, layer.weight_bits, piece.accumulator_bits]
-        bits.append(layer.output_bits)
+        layer, width = piece.layer, piece.accumulator_bits
+        bits += [layer.activation_bits, layer.weight_bits, width, layer.output_bits]
     inputs, weights, sums, outputs = np.array(bits, dtype=np.int64).reshape(-1, 4).T
     edges = edge_widths(rows, cols, inputs, weights, sums, dataflow)
     made = [

@@ -91,12 +91,12 @@ def best_tilings(
     Args:
         products: The products.
         input_bits: Size in bits of one half of the input buffer, one for all products or each.
-        weight_bits: Size in bits of one half of the weight buffer, likewise.
+        weight_bits: Size in bits of one half of the weight buffer, in the same form.
         output_bits: Size in bits of one half of the output buffer, which holds partial sums.
     """
     p = products
-    # The first operand and its axis m, then the second and n: elements of their planes with k that
-    # fit, and of the plane of sums.
+    # Pairs hold the first operand and its axis m, then the second and n. `room` is the elements of
+    # their planes with k that fit, `sums` those of the plane of sums, `most` the longest tiles.
     sizes, smallest = np.array([p.m, p.n]), np.array([p.min_m, p.min_n])
     bits = np.array([p.first_bits, p.second_bits])
     halves = np.array([input_bits, weight_bits]).reshape(2, -1)

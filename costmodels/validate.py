@@ -145,7 +145,7 @@ def check_workload(workload: Workload) -> None:
 
 
 def _sizes_are_sound(workload: Workload) -> bool:
-    # An estimate takes a millisecond and has thousands of sizes: one by one only if one is wrong.
+    # An estimate takes a millisecond and has a thousand sizes: one by one only if one is wrong.
     layers, operations = workload.layers, workload.vector_operations
     sizes = chain(*map(_layer_sizes, layers), *map(_vector_sizes, operations))
     bits = chain(*map(_layer_bits, layers), *map(_vector_bits, operations))
