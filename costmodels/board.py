@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
+from os.path import basename
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from costmodels.errors import CostModelError
 from costmodels.packing import PORTS
 
 _ROOT = Path(__file__).parent
+_MISSING = 0, 0
 _MAY_BE_ZERO = ("uram", "memory_controllers", "int4_tops")
 _SHARES = ("_ceiling", "_efficiency")
 _WORDS = ("name", "part", "dsp_type", "sources")
@@ -135,8 +137,11 @@ def load_board(name: str) -> Board:
     """
     check_word("board", "name", name)
     known = not name.endswith((".yaml", ".yml"))
-    path = _find("boards", "board", name) if known else Path(name).expanduser()
-    return _board(name, f"boards/{name}.yaml" if known else name, path, _stamp(path))
+    path = _file(_ROOT, "boards", name) if known else Path(name).expanduser()
+    stamp = _stamp(path)
+    if known:
+        _check_found("boards", "board", name, stamp)
+    return _board(name, f"boards/{name}.yaml" if known else name, path, stamp)
 
 
 @lru_cache(maxsize=64)
@@ -157,8 +162,10 @@ def load_gpu(name: str) -> Gpu:
         CostModelError: There is no such GPU; the message lists those there are.
     """
     check_word("GPU", "name", name)
-    path = _find("gpus", "GPU", name)
-    return _gpu(name, path, _stamp(path))
+    path = _file(_ROOT, "gpus", name)
+    stamp = _stamp(path)
+    _check_found("gpus", "GPU", name, stamp)
+    return _gpu(name, path, stamp)
 
 
 @lru_cache(maxsize=64)
@@ -194,19 +201,22 @@ def _names(folder: str) -> list[str]:
 def _stamp(path: Path) -> tuple[int, int]:
     try:
         status = path.stat()
-    except OSError:
-        return 0, 0  # reading it will say why
+    except (OSError, ValueError):
+        return _MISSING  # reading it will say why
     return status.st_mtime_ns, status.st_size
 
 
-def _find(folder: str, kind: str, name: str) -> Path:
-    path = _ROOT / folder / f"{name}.yaml"
-    if Path(name).name != name or not path.is_file():
+@lru_cache(maxsize=64)
+def _file(root: Path, folder: str, name: str) -> Path:
+    return root / folder / f"{name}.yaml"
+
+
+def _check_found(folder: str, kind: str, name: str, stamp: tuple[int, int]) -> None:
+    if basename(name) != name or stamp == _MISSING:
         names = _names(folder)
         close = difflib.get_close_matches(str(name), names, n=1)
         hint = f" Did you mean '{close[0]}'?" if close else ""
         raise CostModelError(f"unknown {kind} '{name}'.{hint} Known: {', '.join(names)}.")
-    return path
 
 
 def _read(path: Path, where: str) -> tuple[dict[str, Any], dict[str, str]]:

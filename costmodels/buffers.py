@@ -96,16 +96,14 @@ def shapes(
     Returns:
         By name, two arrays of shape (accelerators,).
     """
-    widest = widths.max(axis=1, initial=0)
-    made = {}
-    for i, (name, size) in enumerate(zip(_DOUBLE, BUFFERS, strict=True)):
-        width = widest[:, i]
-        depth = buffer_depths(grid.column(size), np.maximum(width, 1))
-        made[name] = np.where(width > 0, depth, 0), width
+    widest = widths.max(axis=1, initial=0).T
+    depths = buffer_depths(grid.columns(BUFFERS).T, np.maximum(widest, 1))
+    double = zip(depths * (widest > 0), widest, strict=True)
+    made = dict(zip(_DOUBLE, double, strict=True))
     lanes = grid.column("vector_lanes")
     made["constants"] = 2 * ceil_div(_channels(placements), lanes), lanes * CONSTANT_BITS
     pixels, bits = _lines(placements)
-    made["line_buffer"] = np.full_like(lanes, pixels), grid.column("depthwise_lanes") * bits
+    made["line_buffer"] = np.full(len(grid), pixels), grid.column("depthwise_lanes") * bits
     return made
 
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: every estimate makes one an operation, and frozen ones are slow to make
 class LayerCost:
     """The cost of one operation of a workload on the FPGA template, for one image.
 

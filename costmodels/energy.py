@@ -24,7 +24,7 @@ from costmodels.operands import operand_bits, shift_code_bits
 from costmodels.pe import dsp_pe_group, log2_pe, lut_pe
 from costmodels.systolic import Integers
 from costmodels.tables import read_table
-from costmodels.vector_unit import Fabric, circuit_cost, function_of
+from costmodels.vector_unit import Fabric, circuit_cost, circuit_of, function_of
 from costmodels.workload import VectorOperation
 
 _MJ = 1e-9  # millijoules in a picojoule
@@ -52,7 +52,8 @@ def energy_mj(
     """
     compute = timing.compute_cycles[:, : len(planned.placements)]
     in_uram = {name: blocks.uram > 0 for name, blocks in memories.items()}
-    events = _on_chip_mj(planned.placements, widths, compute, operations, in_uram)
+    passes = planned.passes[planned.starts]  # a split layer and its parts pass once
+    events = _on_chip_mj(planned.placements, passes, widths, compute, operations, in_uram)
     moved = _moved_mj(timing.dram_bytes.sum(axis=1), board)
     factor = calibration()["on_chip_factor"]
     return factor * sum(events.values()) + moved + rest_w(board) * seconds * 1e3
@@ -83,6 +84,7 @@ def on_chip_mj(
     in_uram = {name: memory.blocks.uram > 0 for name, memory in memories.items()}
     events = _on_chip_mj(
         placements,
+        np.array([placement.passes for placement in placements], dtype=np.int64),
         np.array([widths], dtype=np.int64).reshape(1, -1, 3),
         np.array([compute], dtype=np.int64),
         operations,
@@ -93,6 +95,7 @@ def on_chip_mj(
 
 def _on_chip_mj(
     placements: Sequence[Placement],
+    passes: Integers,
     widths: Integers,
     compute: Integers,
     operations: Sequence[VectorOperation],
@@ -102,6 +105,7 @@ def _on_chip_mj(
 
     Args:
         placements: The layers on their engines.
+        passes: Their `Placement.passes`.
         widths: Bits a cycle that they read and write, shape (accelerators, layers, 3).
         compute: Cycles of the engines, shape (accelerators, layers).
         operations: The work of the vector unit.
@@ -111,12 +115,13 @@ def _on_chip_mj(
         np.where(in_uram[name], figures()["uram_bit"], figures()["bram_bit"])
         for name in ("input", "weight", "output")
     )
-    cycles = compute / np.array([placement.passes for placement in placements], dtype=np.int64)
+    cycles = compute / passes
     read = [(widths[..., i] * cycles).sum(axis=1) for i in (0, 1)]
-    written = sum(p.layer.output_elements * p.accumulator_bits for p in placements)
+    written = sum([p.layer.output_elements * p.accumulator_bits for p in placements])
     buffers = inputs * read[0] + weights * read[1] + outputs * written
-    multiply = sum(part.layer.macs * mac_pj(part) for p in placements for part in p.parts or (p,))
-    vector = sum(op.elements * vector_pj(op) for op in operations)
+    parts = [part for placement in placements for part in placement.parts or (placement,)]
+    multiply = sum([part.layer.macs * mac_pj(part) for part in parts])
+    vector = sum([operation.elements * vector_pj(operation) for operation in operations])
     return {"multiply": multiply * _MJ, "buffers": buffers * _MJ, "vector": vector * _MJ}
 
 
@@ -141,14 +146,14 @@ def mac_pj(placement: Placement) -> float:
     That of the PE's LUTs, as they are synthesised for the layer's own widths, and of its DSP, which
     the products packed into it share. A shift-and-add is done once for each term.
     """
-    layer = placement.layer
-    if placement.packed.products == 0:
-        widths = shift_code_bits(layer), layer.activation_bits, placement.accumulator_bits
-        return placement.passes * _pe_pj(log2_pe, *widths)
-    widths = operand_bits(layer), layer.activation_bits, placement.accumulator_bits
+    layer, sums, products = placement.layer, placement.accumulator_bits, placement.packed.products
+    if products == 0:
+        bits = shift_code_bits(layer)
+        return placement.passes * _pe_pj(log2_pe, bits, layer.activation_bits, sums)
+    bits = operand_bits(layer)
     if placement.in_luts:
-        return _pe_pj(lut_pe, *widths)
-    return _pe_pj(dsp_pe_group, *widths, placement.packed) / placement.packed.products
+        return _pe_pj(lut_pe, bits, layer.activation_bits, sums)
+    return _pe_pj(dsp_pe_group, bits, layer.activation_bits, sums, placement.packed) / products
 
 
 def vector_pj(operation: VectorOperation) -> float:
@@ -156,12 +161,17 @@ def vector_pj(operation: VectorOperation) -> float:
 
     That of its function's circuit as synthesised, at every pass.
     """
-    return function_of(operation).passes * _fabric_pj(circuit_cost(operation))
+    return function_of(operation).passes * _circuit_pj(circuit_of(operation))
 
 
 @cache
 def _pe_pj(pe: Callable[..., Fabric], *built_for: Hashable) -> float:
     return _fabric_pj(pe(*built_for))
+
+
+@cache
+def _circuit_pj(circuit: str) -> float:
+    return _fabric_pj(circuit_cost(circuit))
 
 
 def _fabric_pj(fabric: Fabric) -> float:

@@ -9,8 +9,9 @@ log2 channels run on the shift array while the MAC array computes the rest. An e
 layer is not built.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -22,11 +23,7 @@ from costmodels.errors import CostModelError
 from costmodels.fabric import apot_terms
 from costmodels.grid import Grid
 from costmodels.mixed import split_mixed
-from costmodels.operands import (
-    accumulator_bits,
-    operand_bits,
-    shift_code_bits,
-)
+from costmodels.operands import accumulator_bits, operand_bits, shift_code_bits
 from costmodels.packing import Packing, packing
 from costmodels.scalesim import Task, layer_task
 from costmodels.systolic import Integers, cycles
@@ -34,11 +31,14 @@ from costmodels.workload import MatrixLayer, Workload
 
 BOTH_ARRAYS = "mac_array+shift_array"
 _ENGINES = ("mac_array", "shift_array", "depthwise")
+_ROWS = ("mac_rows", "shift_rows", "depthwise_lanes")
+_COLS = ("mac_cols", "shift_cols", "depthwise_lanes")  # of lanes it stands for one column
+_NO_DSP, _ONE_PRODUCT = Packing(0, 0), Packing(1, 1)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Placement:
-    """A layer on its engine.
+    """A layer on its engine; every estimate makes one a layer, and frozen ones are slow to make.
 
     Attributes:
         layer: The layer.
@@ -142,6 +142,16 @@ class Plan:
     starts: NDArray[np.intp]
     builds: dict[str, Build]
 
+    @cached_property
+    def on_lanes(self) -> NDArray[np.bool_]:
+        """Whether each piece runs on the depthwise engine, shape (pieces,)."""
+        return np.array([piece.engine == "depthwise" for piece in self.pieces], dtype=bool)
+
+    @cached_property
+    def passes(self) -> Integers:
+        """`Placement.passes` of each piece, shape (pieces,)."""
+        return np.array([piece.passes for piece in self.pieces], dtype=np.int64)
+
 
 def plan(workload: Workload, accelerator: Accelerator, dsp_type: str) -> Plan:
     """Put every matrix layer on its engine.
@@ -155,23 +165,19 @@ def plan(workload: Workload, accelerator: Accelerator, dsp_type: str) -> Plan:
         CostModelError: A layer has no engine, or operands that no DSP takes.
     """
     split = [_pieces(layer, accelerator) for layer in workload.layers]
+    parts = [part for pieces in split for part in pieces]
     by_engine: dict[str, list[MatrixLayer]] = {}
-    for layer, engine in (piece for pieces in split for piece in pieces):
+    for layer, engine in parts:
         by_engine.setdefault(engine, []).append(layer)
-    builds = {
-        engine: _build(engine, layers, accelerator, dsp_type)
-        for engine, layers in by_engine.items()
-    }
-    placed = [
-        [
-            _placement(piece, engine, builds[engine], accelerator, dsp_type)
-            for piece, engine in parts
-        ]
-        for parts in split
-    ]
-    joined = tuple(_joined(*pair) for pair in zip(workload.layers, placed, strict=True))
-    starts = np.cumsum([0, *map(len, placed)], dtype=np.intp)[:-1]
-    return Plan(joined, tuple(piece for parts in placed for piece in parts), starts, builds)
+    builds: dict[str, Build] = {}
+    placed: dict[str, Iterator[Placement]] = {}
+    for engine, layers in by_engine.items():
+        sums = list(map(accumulator_bits, layers))
+        builds[engine] = _build(engine, layers, max(sums), accelerator, dsp_type)
+        placed[engine] = _placements(engine, layers, sums, builds[engine], accelerator, dsp_type)
+    pieces = [next(placed[engine]) for _, engine in parts]
+    starts = np.cumsum([0, *map(len, split)], dtype=np.intp)[:-1]
+    return Plan(_join(workload, pieces, starts), tuple(pieces), starts, builds)
 
 
 def engine_sizes(planned: Plan, grid: Grid) -> tuple[Integers, Integers]:
@@ -181,13 +187,11 @@ def engine_sizes(planned: Plan, grid: Grid) -> tuple[Integers, Integers]:
         Two arrays of shape (accelerators, pieces), as `Placement.rows` and `Placement.cols`.
     """
     engines = np.array([_ENGINES.index(piece.engine) for piece in planned.pieces], dtype=np.intp)
-    ones = np.ones(len(grid), dtype=np.int64)
-    rows = [grid.column(name) for name in ("mac_rows", "shift_rows", "depthwise_lanes")]
-    cols = [grid.column("mac_cols"), grid.column("shift_cols"), ones]
-    found = np.stack(rows, axis=1)[:, engines], np.stack(cols, axis=1)[:, engines]
+    rows, cols = grid.columns(_ROWS)[:, engines], grid.columns(_COLS)[:, engines]
+    cols[:, planned.on_lanes] = 1
     if grid.kind.precision == "reconfigurable" and "mac_array" in planned.builds:
-        _widen(planned, *found, grid.kind.dataflow)
-    return found
+        _widen(planned, rows, cols, grid.kind.dataflow)
+    return rows, cols
 
 
 def place(
@@ -207,12 +211,7 @@ def place(
         piece if piece.cols == wide else replace(piece, cols=wide)
         for piece, wide in zip(planned.pieces, cols[0].tolist(), strict=True)
     ]
-    bounds = pairwise([*planned.starts.tolist(), len(pieces)])
-    joined = [
-        _joined(layer, pieces[start:end])
-        for layer, (start, end) in zip(workload.layers, bounds, strict=True)
-    ]
-    return tuple(joined), planned.builds
+    return _join(workload, pieces, planned.starts), planned.builds
 
 
 def array_parts(placements: Sequence[Placement]) -> list[Placement]:
@@ -228,6 +227,17 @@ def _pieces(layer: MatrixLayer, accelerator: Accelerator) -> list[tuple[MatrixLa
     uniform, log2 = split_mixed(layer)
     parts = ((uniform, "mac_array"), (log2, "shift_array"))
     return [(part, where) for part, where in parts if part is not None]
+
+
+def _join(
+    workload: Workload, pieces: list[Placement], starts: NDArray[np.intp]
+) -> tuple[Placement, ...]:
+    """Return the placements of the layers; `starts` is the index of each one's first piece."""
+    if len(pieces) == len(workload.layers):
+        return tuple(pieces)
+    bounds = pairwise([*starts.tolist(), len(pieces)])
+    parts = [pieces[start:end] for start, end in bounds]
+    return tuple(map(_joined, workload.layers, parts))
 
 
 def _joined(layer: MatrixLayer, parts: list[Placement]) -> Placement:
@@ -258,19 +268,18 @@ def all_log2(layers: list[MatrixLayer]) -> bool:
 
 
 def _build(
-    engine: str, layers: list[MatrixLayer], accelerator: Accelerator, dsp_type: str
+    engine: str, layers: list[MatrixLayer], sums: int, accelerator: Accelerator, dsp_type: str
 ) -> Build:
     shifting = engine == "shift_array" or (engine == "depthwise" and all_log2(layers))
     width = shift_code_bits if shifting else operand_bits
-    weight_bits = max(width(layer) for layer in layers)
-    activation_bits = max(layer.activation_bits for layer in layers)
-    sums = max(accumulator_bits(layer) for layer in layers)
+    weight_bits = max(map(width, layers))
+    activation_bits = max([layer.activation_bits for layer in layers])
     if shifting:
-        return Build(weight_bits, activation_bits, sums, Packing(0, 0), ())
+        return Build(weight_bits, activation_bits, sums, _NO_DSP, ())
     if engine == "depthwise":  # its lanes share no operand, so nothing packs
         if accelerator.mac_pe == "dsp":
             packing(weight_bits, activation_bits, dsp_type=dsp_type, limit=1)
-        return Build(weight_bits, activation_bits, sums, Packing(1, 1), (Packing(1, 1),))
+        return Build(weight_bits, activation_bits, sums, _ONE_PRODUCT, (_ONE_PRODUCT,))
     widest = _pack(weight_bits, activation_bits, accelerator, dsp_type)
     modes = {widest}
     if accelerator.precision == "reconfigurable":
@@ -284,25 +293,30 @@ def _build(
 
 def _pack(weight_bits: int, activation_bits: int, accelerator: Accelerator, kind: str) -> Packing:
     if accelerator.mac_pe == "lut":
-        return Packing(1, 1)
+        return _ONE_PRODUCT
     return packing(weight_bits, activation_bits, dataflow=accelerator.dataflow, dsp_type=kind)
 
 
-def _placement(
-    layer: MatrixLayer, engine: str, build: Build, accelerator: Accelerator, dsp_type: str
-) -> Placement:
-    sums = accumulator_bits(layer)
+def _placements(
+    engine: str,
+    layers: list[MatrixLayer],
+    sums: list[int],
+    build: Build,
+    accelerator: Accelerator,
+    dsp_type: str,
+) -> Iterator[Placement]:
+    """Yield the placement of each layer of an engine; `sums` is the width of each one's sums."""
     in_luts = accelerator.mac_pe == "lut" and build.packed.products > 0
-    if engine == "depthwise":
-        lanes = accelerator.depthwise_lanes
-        return Placement(layer, engine, lanes, 1, Packing(1, 1), sums, in_luts=in_luts)
-    if engine == "shift_array":
-        rows, cols = accelerator.shift_rows, accelerator.shift_cols
-        return Placement(layer, engine, rows, cols, Packing(0, 0), sums)
     rows, cols, packed = accelerator.mac_rows, accelerator.mac_cols, build.packed
-    if accelerator.precision == "reconfigurable":
-        packed = _pack(operand_bits(layer), layer.activation_bits, accelerator, dsp_type)
-    return Placement(layer, engine, rows, cols, packed, sums, in_luts=in_luts)
+    if engine == "depthwise":
+        rows, cols, packed = accelerator.depthwise_lanes, 1, _ONE_PRODUCT
+    elif engine == "shift_array":
+        rows, cols = accelerator.shift_rows, accelerator.shift_cols
+    repacked = engine == "mac_array" and accelerator.precision == "reconfigurable"
+    for layer, width in zip(layers, sums, strict=True):
+        if repacked:
+            packed = _pack(operand_bits(layer), layer.activation_bits, accelerator, dsp_type)
+        yield Placement(layer, engine, rows, cols, packed, width, (), in_luts)
 
 
 def _widen(planned: Plan, rows: Integers, cols: Integers, dataflow: str) -> None:
@@ -362,20 +376,19 @@ def grid_lane_widths(planned: Plan, rows: Integers, cols: Integers, dataflow: st
         cols: Columns likewise.
         dataflow: "os", "ws" or "is".
     """
-    bits = [
-        (p.layer.activation_bits, p.layer.weight_bits, p.accumulator_bits, p.layer.output_bits)
-        for p in planned.pieces
-    ]
+    bits: list[int] = []
+    for piece in planned.pieces:
+        layer, width = piece.layer, piece.accumulator_bits
+        bits += [layer.activation_bits, layer.weight_bits, width, layer.output_bits]
     inputs, weights, sums, outputs = np.array(bits, dtype=np.int64).reshape(-1, 4).T
-    on_lanes = np.array([piece.engine == "depthwise" for piece in planned.pieces], dtype=bool)
     edges = edge_widths(rows, cols, inputs, weights, sums, dataflow)
     made = [
-        join.reduceat(np.where(on_lanes, rows * own, edge), planned.starts, axis=1)
+        join.reduceat(np.where(planned.on_lanes, rows * own, edge), planned.starts, axis=1)
         for join, own, edge in zip(
             (np.maximum, np.add, np.add), (inputs, weights, outputs), edges, strict=True
         )
     ]
-    return np.stack(made, axis=2)
+    return np.array(made).transpose(1, 2, 0)
 
 
 def edge_widths(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
+from operator import mul
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,10 @@ def estimate(
     check_accelerator(accelerator)
     check_workload(workload)
     priced, arrays = price_grid(workload, Grid.of(accelerator), model, fabric)
-    metrics = {name: float(np.ravel(values)[0]) for name, values in arrays.items()}
+    metrics = {
+        name: float(values[0] if isinstance(values, np.ndarray) else values)
+        for name, values in arrays.items()
+    }
     metrics |= model_metrics(workload)
     metrics |= gpu_metrics(workload, gpus, gpu_profile, gpu_precision)
     backing = {"gpu": gpu.load_profile(gpu_profile).backing} if gpus else {}
@@ -135,20 +139,20 @@ def _scalesim_metrics(priced: fpga.FpgaCost, grid: Grid) -> dict[str, Any]:
 
 def model_metrics(workload: Workload) -> dict[str, float]:
     """Return size and mean widths; weights are weighted by count, activations by elements read."""
+    macs = [layer.macs for layer in workload.layers]
+    bit_pairs = [layer.weight_bits * layer.activation_bits for layer in workload.layers]
     with_weights = [layer for layer in workload.layers if layer.kind != "matmul"]
-    weights = sum(layer.weight_elements for layer in with_weights)
-    weight_bits = sum(layer.weight_elements * layer.weight_bits for layer in with_weights)
-    inputs = sum(layer.input_elements for layer in workload.layers)
-    input_bits = sum(layer.input_elements * layer.activation_bits for layer in workload.layers)
+    weights = sum([layer.weight_elements for layer in with_weights])
+    weight_bits = sum([layer.weight_elements * layer.weight_bits for layer in with_weights])
+    inputs = sum([layer.input_elements for layer in workload.layers])
+    input_bits = sum([layer.input_elements * layer.activation_bits for layer in workload.layers])
     return {
         "model.size_kb": workload.parameter_bits / 8192,
         "model.weights": float(weights),
         "model.mean_weight_bits": weight_bits / weights if weights else 0.0,
         "model.mean_activation_bits": input_bits / inputs if inputs else 0.0,
-        "model.macs": float(sum(layer.macs for layer in workload.layers)),
-        "model.bit_operations": float(
-            sum(layer.macs * layer.weight_bits * layer.activation_bits for layer in workload.layers)
-        ),
+        "model.macs": float(sum(macs)),
+        "model.bit_operations": float(sum(map(mul, macs, bit_pairs))),
     }
 
 

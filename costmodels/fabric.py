@@ -9,6 +9,9 @@ from costmodels.vector_unit import Fabric
 
 # LUTs of one level of multiplexers on the operand ports of a DSP48E2 (27 + 18 bits).
 _PORT_MUX_LUT = 45
+# Largest exponent of a term and largest weight of the APoT codes, by their bits.
+_APOT_EXPONENT = {2: 0, 3: 2, 4: 3, 5: 5, 6: 6, 7: 8}
+_APOT_LARGEST = {2: 1, 3: 4, 4: 10, 5: 48, 6: 100, 7: 448}
 
 
 def reconfiguration_lut(modes: int) -> int:
@@ -39,13 +42,12 @@ def apot_exponent(weight_bits: int) -> int:
 
     From the level sets of Li, Dong and Wang (ICLR 2020), scaled to whole numbers.
     """
-    return {2: 0, 3: 2, 4: 3, 5: 5, 6: 6, 7: 8}[weight_bits]
+    return _APOT_EXPONENT[weight_bits]
 
 
 def apot_operand_bits(weight_bits: int) -> int:
     """Return the width of the largest APoT weight as a signed integer, for use on a multiplier."""
-    largest = {2: 1, 3: 4, 4: 10, 5: 48, 6: 100, 7: 448}[weight_bits]
-    return largest.bit_length() + 1
+    return _APOT_LARGEST[weight_bits].bit_length() + 1
 
 
 @cache

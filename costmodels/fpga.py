@@ -45,7 +45,12 @@ class FpgaCost:
     @property
     def fabric(self) -> Fabric:
         """LUTs (memory included), flip-flops and DSPs of the whole design."""
-        return sum(self.parts.values(), start=Fabric(lut=self.memory.lut))
+        parts = self.parts.values()
+        return Fabric(
+            sum([part.lut for part in parts], start=self.memory.lut),
+            sum([part.ff for part in parts], start=0.0),
+            sum([part.dsp for part in parts], start=0.0),
+        )
 
 
 def price(
@@ -90,8 +95,7 @@ def price(
     memories = blocks(widths, planned.placements, grid, has_uram=board.uram > 0)
     controllers = board.memory_controllers * board.controller_bram18
     bram18, uram, lut = (
-        np.sum([getattr(each, kind) for each in memories.values()], axis=0)
-        for kind in ("bram18", "uram", "lut")
+        sum(getattr(each, kind) for each in memories.values()) for kind in ("bram18", "uram", "lut")
     )
     memory = Blocks(bram18 + controllers, uram, lut)
     energy = energy_mj(planned, widths, timing, operations, seconds, board, memories)
@@ -107,8 +111,8 @@ def metrics(cost: FpgaCost, grid: Grid, board: Board) -> dict[str, Any]:
     milliseconds = cost.cycles / (grid.clock_mhz * 1e3)
     used = {
         "dsp": (fabric.dsp, board.dsp),
-        "lut": (np.round(fabric.lut), board.lut),
-        "ff": (np.round(fabric.ff), board.ff),
+        "lut": (np.rint(fabric.lut), board.lut),
+        "ff": (np.rint(fabric.ff), board.ff),
         "bram": (memory.bram18 / 2, board.bram36),
         "uram": (memory.uram, board.uram),
     }
@@ -127,7 +131,7 @@ def metrics(cost: FpgaCost, grid: Grid, board: Board) -> dict[str, Any]:
         values[f"fpga.{name}_pct"] = 100 * amount / limit if limit else 0.0
     for part, resources in cost.parts.items():
         values[f"fpga.{part}_dsp"] = resources.dsp
-        values[f"fpga.{part}_lut"] = np.round(resources.lut)
+        values[f"fpga.{part}_lut"] = np.rint(resources.lut)
     return values
 
 

@@ -49,6 +49,10 @@ class Grid:
         """Return one of SIZES, shape (accelerators,)."""
         return self.sizes[:, SIZES.index(name)]
 
+    def columns(self, names: Sequence[str]) -> Integers:
+        """Return several of SIZES, shape (accelerators, names)."""
+        return self.sizes[:, [SIZES.index(name) for name in names]]
+
     def chunks(self, length: int) -> Iterator[tuple[slice, "Grid"]]:
         """Yield the grid in parts of at most `length` accelerators, and where each part lies."""
         for start in range(0, len(self), length):

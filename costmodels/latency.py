@@ -33,6 +33,7 @@ from costmodels.workload import MatrixLayer, VectorOperation, Workload
 ArrayCycles = Callable[[Sequence[Placement], Integers, Integers, str], Integers]
 _Number = TypeVar("_Number", np.int64, np.float64)
 _BOUNDS = ("array", "vector", "dram")
+_FIGURES = ("cycles", "compute_cycles", "vector_cycles", "dram_cycles", "dram_bytes")
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Timing:
     @property
     def bound(self) -> NDArray[np.intp]:
         """Which of array, vector and DRAM sets the cycles: 0, 1 or 2, the first where equal."""
-        busy = np.stack([self.compute_cycles, self.vector_cycles, self.dram_cycles])
+        busy = np.array([self.compute_cycles, self.vector_cycles, self.dram_cycles])
         return busy.argmax(axis=0)
 
     @property
@@ -89,21 +90,14 @@ class Timing:
     def layers(self, accelerator: int = 0) -> tuple[LayerCost, ...]:
         """Return the cost of each operation on one of the accelerators, in order of execution."""
         columns = (
-            self.cycles,
-            self.compute_cycles,
-            self.vector_cycles,
-            self.dram_cycles,
-            self.dram_bytes,
-            self.bound,
-            self.utilisation,
+            self.names,
+            self.engines,
+            *(getattr(self, name)[accelerator].tolist() for name in _FIGURES),
+            [_BOUNDS[bound] for bound in self.bound[accelerator].tolist()],
+            self.utilisation[accelerator].tolist(),
         )
-        rows = list(zip(*(column[accelerator].tolist() for column in columns), strict=True))
-        made = []
-        for i in self.order:
-            total, compute, vector, dram, size, bound, used = rows[i]
-            busy = total, compute, vector, dram, size
-            made.append(LayerCost(self.names[i], self.engines[i], *busy, _BOUNDS[bound], used))
-        return tuple(made)
+        made = list(map(LayerCost, *columns))
+        return tuple([made[i] for i in self.order])
 
 
 def analytical_cycles(
@@ -125,10 +119,13 @@ def analytical_cycles(
         drain: As in `systolic.cycles`.
         overlap: As in `systolic.cycles`.
     """
-    layers = [placement.layer for placement in placements]
-    sizes = [(layer.m, layer.k, layer.n, layer.repeats) for layer in layers]
+    sizes: list[int] = []
+    for placement in placements:
+        layer = placement.layer
+        sizes += [layer.m, layer.k, layer.n, layer.repeats]
     m, k, n, repeats = np.array(sizes, dtype=np.int64).reshape(-1, 4).T
-    return systolic.cycles(m, k, n, rows, cols, dataflow, drain=drain, overlap=overlap) * repeats
+    cycles = systolic.cycles_of_sound(m, k, n, rows, cols, dataflow, drain, overlap)
+    return cycles * repeats
 
 
 def time_operations(
@@ -151,7 +148,7 @@ def time_operations(
     """
     fused, alone = _split(workload)
     compute = engine_cycles(planned, *sizes, grid.kind.dataflow, array_cycles)
-    sides = [sum(map(side_bytes, work)) for work in fused]
+    sides = [sum(map(side_bytes, work)) if work else 0 for work in fused]
     moved = dram_bytes(planned, grid, *sizes) + np.array(sides, dtype=np.int64)
     some, which = grid.distinct(["vector_lanes"])
     lanes = grid.column("vector_lanes")[some]
@@ -162,9 +159,9 @@ def time_operations(
     size = np.concatenate([moved, np.broadcast_to(written, (len(grid), len(alone)))], axis=1)
     per_cycle = np.array([board.bytes_per_cycle(clock) for clock in grid.clock_mhz.tolist()])
     return Timing(
-        names=(*(layer.name for layer in workload.layers), *(op.name for op in alone)),
-        engines=(*(p.engine for p in planned.placements), *["vector"] * len(alone)),
-        macs=np.array([p.layer.macs for p in planned.placements] + [0] * len(alone)),
+        names=(*[layer.name for layer in workload.layers], *[op.name for op in alone]),
+        engines=(*[p.engine for p in planned.placements], *["vector"] * len(alone)),
+        macs=np.array([layer.macs for layer in workload.layers] + [0] * len(alone)),
         capacity=_padded(_capacity(planned, *sizes), len(alone), 1.0),
         compute_cycles=_padded(compute, len(alone), 0),
         vector_cycles=vector[which],
@@ -183,14 +180,12 @@ def engine_cycles(
     split over both arrays takes as long as its slower part. The shift array passes once for each
     power of two that a weight is the sum of. Zero weights save no cycle.
     """
-    on_lanes = np.array([piece.engine == "depthwise" for piece in planned.pieces], dtype=bool)
-    arrays, lanes = np.flatnonzero(~on_lanes), np.flatnonzero(on_lanes)
+    arrays, lanes = np.flatnonzero(~planned.on_lanes), np.flatnonzero(planned.on_lanes)
     taken = np.empty_like(rows)
     if len(arrays):
-        pieces = [planned.pieces[i] for i in arrays]
-        passes = np.array([piece.passes for piece in pieces], dtype=np.int64)
+        pieces = [planned.pieces[i] for i in arrays.tolist()]
         found = array_cycles(pieces, rows[:, arrays], cols[:, arrays], dataflow)
-        taken[:, arrays] = found * passes
+        taken[:, arrays] = found * planned.passes[arrays]
     if len(lanes):
         layers = [planned.pieces[i].layer for i in lanes]
         channels = np.array([layer.repeats * layer.n for layer in layers], dtype=np.int64)
@@ -229,8 +224,7 @@ def _order(workload: Workload) -> tuple[int, ...]:
 
 def _capacity(planned: Plan, rows: Integers, cols: Integers) -> NDArray[np.float64]:
     """Return `Placement.capacity` of every layer on every accelerator."""
-    passes = np.array([piece.passes for piece in planned.pieces], dtype=np.int64)
-    return np.add.reduceat(rows * cols / passes, planned.starts, axis=1)
+    return np.add.reduceat(rows * cols / planned.passes, planned.starts, axis=1)
 
 
 def _padded(values: NDArray[_Number], count: int, value: float) -> NDArray[_Number]:

@@ -11,6 +11,7 @@ from costmodels.systolic import Integers, ceil_div
 
 # Shapes (depth, width) of an 18-kbit block: AMD UG573 (the last as simple dual port).
 BRAM18_SHAPES = ((16384, 1), (8192, 2), (4096, 4), (2048, 9), (1024, 18), (512, 36))
+_BRAM18 = np.array(BRAM18_SHAPES, dtype=np.int64).T
 URAM_DEPTH, URAM_WIDTH = 4096, 72  # the only shape on UltraScale+: AMD UG573
 LUTRAM_MAX_DEPTH = 128
 # Words, bits and LUTs of the simple dual-port primitives RAM32M, RAM64M (AMD UG953) and RAM32M16,
@@ -104,18 +105,19 @@ def place_all(
 
     Arguments are as there, but arrays of one shape, of whole numbers from 0.
     """
-    depth = np.where(width > 0, depth, 0)
+    depth = depth * (width > 0)
     uram = _uram(depth, width)
     small = depth <= LUTRAM_MAX_DEPTH
-    filled = depth * width >= _URAM_MIN_FILL * uram * URAM_DEPTH * URAM_WIDTH
+    filled = depth * width >= _URAM_MIN_FILL * URAM_DEPTH * URAM_WIDTH * uram
     in_uram = np.asarray(has_uram) & filled & ~small
-    bram18 = np.where(small | in_uram, 0, _bram18(depth, width))
-    return bram18, np.where(in_uram, uram, 0), np.where(small, _lutram(depth, width), 0)
+    bram18 = _bram18(depth, width) * ~(small | in_uram)
+    return bram18, uram * in_uram, _lutram(depth, width) * small
 
 
 def _bram18(depth: Any, width: Any) -> Integers:
-    counts = [ceil_div(depth, d) * ceil_div(width, w) for d, w in BRAM18_SHAPES]
-    return np.min(counts, axis=0)
+    depths, widths = _BRAM18.reshape(2, -1, *(1,) * np.ndim(depth))
+    counts = ceil_div(depth, depths) * ceil_div(width, widths)
+    return counts.min(axis=0)
 
 
 def _uram(depth: Any, width: Any) -> Integers:
@@ -123,13 +125,11 @@ def _uram(depth: Any, width: Any) -> Integers:
 
 
 def _lutram(depth: Any, width: Any, family: str = "ultrascale+") -> Integers:
-    shallow, deep = (_in_primitives(depth, width, *shape) for shape in _LUTRAM[family])
-    return np.where(np.asarray(depth) <= _LUTRAM[family][0][0], shallow, deep)
-
-
-def _in_primitives(depth: Any, width: Any, words: int, bits: int, luts: int) -> Integers:
+    shallow, deep = _LUTRAM[family]
+    is_deep = np.greater(depth, shallow[0]).astype(np.intp)
+    words, bits, luts = np.array([shallow, deep]).T[:, is_deep]
     parts = ceil_div(depth, words)
-    choice = np.where(parts > 1, width * ceil_div(parts - 1, 3) + parts, 0)
+    choice = (width * ceil_div(parts - 1, 3) + parts) * (parts > 1)
     return parts * ceil_div(width, bits) * luts + choice
 
 

@@ -1,5 +1,7 @@
 """How wide a layer's operands and sums are: as a multiplier and as a shift PE takes them."""
 
+from functools import cache
+
 from costmodels.fabric import (
     apot_exponent,
     apot_operand_bits,
@@ -25,11 +27,13 @@ def shift_code_bits(layer: MatrixLayer) -> int:
 
     A term of an APoT weight has a log2 code wide enough for its largest exponent.
     """
-    if layer.weight_scheme == "apot":
-        return next(
-            w for w in range(2, 6) if (1 << (w - 1)) - 2 >= apot_exponent(layer.weight_bits)
-        )
-    return layer.weight_bits
+    return _term_bits(layer.weight_bits) if layer.weight_scheme == "apot" else layer.weight_bits
+
+
+@cache
+def _term_bits(weight_bits: int) -> int:
+    """Return the width of the log2 code of a term of APoT weights of so many bits."""
+    return next(w for w in range(2, 6) if (1 << (w - 1)) - 2 >= apot_exponent(weight_bits))
 
 
 def accumulator_bits(layer: MatrixLayer) -> int:

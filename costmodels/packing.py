@@ -14,6 +14,7 @@ codes are assumed: unsigned activations are shifted by half their range, a const
 
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 from costmodels.checks import check_choice, check_sizes
 from costmodels.errors import CostModelError
@@ -23,8 +24,7 @@ PORTS = {"DSP48E1": (25, 18, 48), "DSP48E2": (27, 18, 48), "DSP58": (27, 24, 58)
 _DATAFLOWS = ("os", "ws", "is")
 
 
-@dataclass(frozen=True)
-class Packing:
+class Packing(NamedTuple):
     """An outer product of `weights` x `activations` values in one DSP."""
 
     weights: int

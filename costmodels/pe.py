@@ -21,6 +21,7 @@ from costmodels.vector_unit import Fabric
 PROFILES = ("yosys", "finn")
 
 
+@cache
 def dsp_pe_group(
     weight_bits: int,
     activation_bits: int,
@@ -47,6 +48,7 @@ def dsp_pe_group(
     return Fabric(sums + adders, operands + sums, 1)
 
 
+@cache
 def lut_pe(
     weight_bits: int, activation_bits: int, accumulator_bits: int, profile: str = "yosys"
 ) -> Fabric:
@@ -72,6 +74,7 @@ def lut_pe(
     return Fabric(multiplier + accumulator_bits, 2 * product + accumulator_bits, 0)
 
 
+@cache
 def log2_pe(weight_bits: int, activation_bits: int, accumulator_bits: int) -> Fabric:
     """Return one PE that multiplies by zero or a power of two: a shifter and an accumulator.
 

@@ -56,6 +56,17 @@ def cycles(
     """
     sizes = {"m": m, "k": k, "n": n, "rows": rows, "cols": cols}
     m, k, n, rows, cols = (_whole(name, size) for name, size in sizes.items())
+    return cycles_of_sound(m, k, n, rows, cols, dataflow, drain, overlap)
+
+
+def cycles_of_sound(
+    m: Any, k: Any, n: Any, rows: Any, cols: Any, dataflow: str, drain: bool, overlap: bool
+) -> Integers:
+    """Return `cycles` of sizes that are known to be positive int64 arrays.
+
+    Raises:
+        CostModelError: The dataflow is unknown.
+    """
     folds = fold_count(m, k, n, rows, cols, dataflow)
     if dataflow == "os":
         return folds * (k + rows + cols - 2 + (rows if drain else 0))

@@ -89,10 +89,10 @@ def dram_bytes(planned: Plan, grid: Grid, rows: Integers, cols: Integers) -> Int
     columns = _columns(planned.placements)
     firsts, same = _distinct_layers(planned.placements, columns)
     some, which = grid.distinct((*ARRAYS, *BUFFERS))
-    at = np.ix_(some, planned.starts[firsts])
+    at = some[:, None], planned.starts[firsts]
     halves = _half_bits(grid)[some]
     _, _, bits = _tiled(columns[:, firsts], rows[at], cols[at], halves, grid.kind.dataflow)
-    return ceil_div(bits.sum(axis=2), 8)[np.ix_(which, same)]
+    return ceil_div(bits.sum(axis=2), 8)[which[:, None], same]
 
 
 def _distinct_layers(
@@ -103,14 +103,13 @@ def _distinct_layers(
     Networks repeat their blocks.
     """
     found: dict[object, int] = {}
-    firsts: list[int] = []
-    same = []
-    for i, (placement, row) in enumerate(zip(placements, columns.T.tolist(), strict=True)):
-        kind = found.setdefault((placement.engine, placement.packed, *row), len(firsts))
-        if kind == len(firsts):
-            firsts.append(i)
-        same.append(kind)
-    return np.array(firsts, dtype=np.intp), np.array(same, dtype=np.intp)
+    kinds = [
+        (placement.engine, placement.packed, *row)
+        for placement, row in zip(placements, columns.T.tolist(), strict=True)
+    ]
+    first = [found.setdefault(kind, i) for i, kind in enumerate(kinds)]
+    firsts = np.array(list(found.values()), dtype=np.intp)
+    return firsts, np.searchsorted(firsts, first)
 
 
 def layer_traffic(placements: Sequence[Placement], accelerator: Accelerator) -> list[Traffic]:
@@ -173,7 +172,7 @@ def _tiled(
 
 
 def _half_bits(grid: Grid) -> Integers:
-    return np.stack([grid.column(name) * 8192 for name in BUFFERS], axis=1)
+    return grid.columns(BUFFERS) * 8192
 
 
 def _columns(placements: Sequence[Placement]) -> Integers:
@@ -182,32 +181,33 @@ def _columns(placements: Sequence[Placement]) -> Integers:
     These are m, k, n; bits of both operands, of the halo and of a sum; repeats; bits of constants
     and of outputs; 1 on the depthwise engine.
     """
-    rows = []
+    rows: list[int] = []
     for placement in placements:
-        layer = placement.layer
-        first = -(-layer.input_elements // layer.repeats) * layer.activation_bits
-        second = -(-layer.weight_elements // layer.repeats) * layer.weight_bits
-        constants = 0 if layer.kind == "matmul" else CONSTANT_BITS * layer.n * layer.repeats
+        layer, repeats = placement.layer, placement.layer.repeats
+        first = -(-layer.input_elements // repeats) * layer.activation_bits
+        second = -(-layer.weight_elements // repeats) * layer.weight_bits
+        constants = 0 if layer.kind == "matmul" else CONSTANT_BITS * layer.n * repeats
         outputs = layer.output_elements * layer.output_bits
-        bits = first, second, _halo_bits(layer), placement.accumulator_bits
-        others = layer.repeats, constants, outputs, placement.engine == "depthwise"
-        rows.append((layer.m, layer.k, layer.n, *bits, *others))
+        halo = _halo_bits(layer) if layer.in_height else 0
+        rows += [layer.m, layer.k, layer.n, first, second, halo, placement.accumulator_bits]
+        rows += [repeats, constants, outputs, placement.engine == "depthwise"]
     return np.array(rows, dtype=np.int64).reshape(-1, 11).T
 
 
 def _products(
     columns: Integers, streamed: NDArray[np.bool_], rows: Integers, cols: Integers, dataflow: str
 ) -> Products:
-    least = zip(filling_tile(rows, cols, dataflow), (1, columns[1], 1), columns[:3], strict=True)
-    smallest = (np.minimum(np.where(streamed, one, fill), whole) for fill, one, whole in least)
-    shaped = [np.broadcast_to(column, rows.shape).ravel() for column in (*columns, *smallest)]
-    return Products(*shaped)
+    shaped = np.empty((10, *rows.shape), dtype=np.int64)
+    shaped[:7] = columns[:, None]
+    shaped[7], shaped[8], shaped[9] = filling_tile(rows, cols, dataflow)
+    np.copyto(shaped[7::2], 1, where=streamed)
+    np.copyto(shaped[8], columns[1], where=streamed)
+    np.minimum(shaped[7:], shaped[:3], out=shaped[7:])
+    return Products(*shaped.reshape(10, -1))
 
 
 def _halo_bits(layer: MatrixLayer) -> int:
     """Return the bits of input rows that two neighbouring bands of output rows both read."""
-    if not layer.in_height:
-        return 0
     shared_rows = max(0, layer.kernel_height - layer.stride_height)
     channels = layer.in_channels // layer.repeats
     return shared_rows * layer.in_width * channels * layer.activation_bits

@@ -12,7 +12,7 @@ A tile that stays in place is not read again. The cheapest is taken; tiles are n
 the array works on at once, and a tile of that size always fits (the array's own registers hold it).
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -91,26 +91,28 @@ def best_tilings(
     Args:
         products: The products.
         input_bits: Size in bits of one half of the input buffer, one for all products or each.
-        weight_bits: Size in bits of one half of the weight buffer, likewise.
+        weight_bits: Size in bits of one half of the weight buffer, in the same form.
         output_bits: Size in bits of one half of the output buffer, which holds partial sums.
     """
     p = products
-    # capacities in elements of the m x k, k x n and m x n planes
-    first = np.maximum(input_bits * (p.m * p.k) // np.maximum(p.first_bits, 1), p.min_m * p.min_k)
-    second = np.maximum(
-        weight_bits * (p.k * p.n) // np.maximum(p.second_bits, 1), p.min_k * p.min_n
-    )
+    # Pairs hold the first operand and its axis m, then the second and n. `room` is the elements of
+    # their planes with k that fit, `sums` those of the plane of sums, `most` the longest tiles.
+    sizes, smallest = np.array([p.m, p.n]), np.array([p.min_m, p.min_n])
+    bits = np.array([p.first_bits, p.second_bits])
+    halves = np.array([input_bits, weight_bits]).reshape(2, -1)
+    room = np.maximum(halves * (sizes * p.k) // np.maximum(bits, 1), smallest * p.min_k)
     sums = np.maximum(output_bits // p.accumulator_bits, p.min_m * p.min_n)
-    whole = (p.min_m * p.k <= first) & (p.k * p.min_n <= second)
-    rows, columns = (
-        outermost(p, first, second, sums) for outermost in (_rows_outermost, _columns_outermost)
-    )
-    best = _where(rows.bits <= columns.bits, rows, columns)
-    least = _least_with_cut_reduction(p, first, second, sums)
+    most = sums // smallest[::-1]
+    whole = np.logical_and(*(smallest * p.k <= room))
+    best = _whole_reduction(p, sizes, most, room, sums)
+    # No tile of a cut reduction is longer, so none reads fewer bits: it spares most searches.
+    longest = _within(np.minimum(room // p.min_k, most), sizes)
+    fewest = ceil_div(sizes, longest)
+    least = np.add(*(fewest * bits[::-1]))
     pending = np.flatnonzero(~whole | (best.bits > least))
     for start in range(0, len(pending), _AT_ONCE):
         cut = pending[start : start + _AT_ONCE]
-        tried = _cut_reduction(_at(p, cut), first[cut], second[cut], sums[cut])
+        tried = _cut_reduction(_at(p, cut), fewest[0, cut], room[:, cut], sums[cut])
         better = ~whole[cut] | (tried.bits < best.bits[cut])
         _put(best, cut[better], _at(tried, better))
     return best
@@ -120,60 +122,58 @@ _Columns = TypeVar("_Columns", Products, Tilings)
 
 
 def _at(columns: _Columns, where: NDArray[Any]) -> _Columns:
-    return type(columns)(*(getattr(columns, item.name)[where] for item in fields(columns)))
+    return type(columns)(*(column[where] for column in vars(columns).values()))
 
 
 def _put(columns: Tilings, where: NDArray[np.intp], values: Tilings) -> None:
-    for item in fields(Tilings):
-        getattr(columns, item.name)[where] = getattr(values, item.name)
+    for column, value in zip(vars(columns).values(), vars(values).values(), strict=True):
+        column[where] = value
 
 
-def _where(condition: NDArray[np.bool_], yes: Tilings, no: Tilings) -> Tilings:
-    pairs = ((getattr(yes, item.name), getattr(no, item.name)) for item in fields(Tilings))
-    return Tilings(*(np.where(condition, *pair) for pair in pairs))
+def _within(sizes: Integers, most: Integers) -> Integers:
+    """Return the sizes, but 1 at least and `most` at most; for few, quicker than `np.clip`."""
+    return np.minimum(np.maximum(sizes, 1), most)
 
 
-def _least_with_cut_reduction(
-    p: Products, first: Integers, second: Integers, sums: Integers
-) -> Integers:
-    """Return a bound on the bits that any tiling of a cut reduction reads: both sizes at most.
+def _whole_reduction(
+    p: Products, sizes: Integers, most: Integers, room: Integers, sums: Integers
+) -> Tilings:
+    """Return the better of two tiles of the whole reduction, by what is outermost.
 
-    It spares the search where tiles of the whole reduction are at least as good.
+    The tallest tile, rows outermost, reads the weights least often; the widest, columns outermost,
+    the activations. Arrays of two rows hold figures of the first, then of the second.
+
+    Args:
+        p: The products.
+        sizes: Their m, then n.
+        most: The longest tile along m, then along n, whose sums fit.
+        room: Elements of the m x k, then of the n x k plane, that fit.
+        sums: Elements of the m x n plane that fit.
     """
-    height = np.clip(np.minimum(first // p.min_k, sums // p.min_n), 1, p.m)
-    width = np.clip(np.minimum(second // p.min_k, sums // p.min_m), 1, p.n)
-    return ceil_div(p.m, height) * p.second_bits + ceil_div(p.n, width) * p.first_bits
+    longest = _within(np.minimum(room // p.k, most), sizes)
+    others = _within(np.minimum(room[::-1] // p.k, sums // longest), sizes[::-1])
+    rows, columns = ceil_div(sizes, longest)
+    by_rows = p.first_bits + (rows - 1) * p.halo_bits
+    by_columns = columns * (p.first_bits + (ceil_div(p.m, others[1]) - 1) * p.halo_bits)
+    weights = rows * p.second_bits
+    first = by_rows + weights <= by_columns + p.second_bits
+    height = np.where(first, longest[0], others[1])
+    width = np.where(first, others[0], longest[1])
+    read = np.where(first, by_rows, by_columns)
+    return Tilings(height, p.k.copy(), width, first, read, np.where(first, weights, p.second_bits))
 
 
-def _rows_outermost(p: Products, first: Integers, second: Integers, sums: Integers) -> Tilings:
-    """Return tiles of the whole reduction, the tallest: they read the weights least often."""
-    most_m, most_n = np.maximum(first // p.k, 1), np.maximum(second // p.k, 1)
-    height = np.clip(np.minimum(most_m, sums // p.min_n), 1, p.m)
-    width = np.clip(np.minimum(most_n, sums // height), 1, p.n)
-    rows = ceil_div(p.m, height)
-    read = p.first_bits + (rows - 1) * p.halo_bits
-    return Tilings(height, p.k, width, np.ones(len(rows), bool), read, rows * p.second_bits)
+def _cut_reduction(p: Products, fewest: Integers, room: Integers, sums: Integers) -> Tilings:
+    """Return the best of tiles of a part of the reduction, by trying heights from the tallest.
 
-
-def _columns_outermost(p: Products, first: Integers, second: Integers, sums: Integers) -> Tilings:
-    """Return tiles of the whole reduction, the widest: they read the activations least often."""
-    most_m, most_n = np.maximum(first // p.k, 1), np.maximum(second // p.k, 1)
-    width = np.clip(np.minimum(most_n, sums // p.min_m), 1, p.n)
-    height = np.clip(np.minimum(most_m, sums // width), 1, p.m)
-    columns = ceil_div(p.n, width)
-    read = columns * (p.first_bits + (ceil_div(p.m, height) - 1) * p.halo_bits)
-    return Tilings(height, p.k, width, np.zeros(len(columns), bool), read, p.second_bits)
-
-
-def _cut_reduction(p: Products, first: Integers, second: Integers, sums: Integers) -> Tilings:
-    """Return the best of tiles of a part of the reduction, by trying heights from the tallest."""
-    most_m = np.clip(np.minimum(first // p.min_k, sums // p.min_n), 1, p.m)
-    fewest = ceil_div(p.m, most_m)
+    `fewest` is how many of the tallest there are along m; `room` and `sums` as above.
+    """
+    first, second = room
     rows = fewest[:, None] + np.arange(_MAX_CUTS, dtype=np.int64)
     heights = np.maximum(ceil_div(p.m[:, None], rows), p.min_m[:, None])
     rows = ceil_div(p.m[:, None], heights)
     widths = np.minimum((second // p.min_k)[:, None], sums[:, None] // heights)
-    widths = np.clip(widths, 1, p.n[:, None])
+    widths = _within(widths, p.n[:, None])
     overlap = (rows - 1) * p.halo_bits[:, None]
     reads = ceil_div(p.n[:, None], widths) * (p.first_bits[:, None] + overlap)
     best = np.argmin(reads + rows * p.second_bits[:, None], axis=1)

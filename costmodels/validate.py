@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import fields
+from itertools import chain
 from operator import attrgetter
 from typing import Any
 
@@ -34,9 +35,13 @@ _MAY_BE_ZERO = {"mac_rows", "mac_cols", "shift_rows", "shift_cols", "depthwise_l
 _GEOMETRY = ("in_height", "in_width", "in_channels", "out_channels")
 _LAYER_WORDS = ("name", "kind", "weight_scheme", "log2_share")
 _SIZES = tuple(f.name for f in fields(MatrixLayer) if f.name not in (*_LAYER_WORDS, *_GEOMETRY))
+_OPERATIONS = (MatrixLayer, VectorOperation)
 _VECTOR_SIZES = ("elements", "row_length", "input_bits", "output_bits")
+_LAYER_BITS = ("weight_bits", "activation_bits", "output_bits")
+_VECTOR_BITS = ("input_bits", "output_bits")
 _layer_sizes, _layer_geometry = attrgetter(*_SIZES), attrgetter(*_GEOMETRY)
 _vector_sizes = attrgetter(*_VECTOR_SIZES)
+_layer_bits, _vector_bits = attrgetter(*_LAYER_BITS), attrgetter(*_VECTOR_BITS)
 
 
 def check_accelerator(accelerator: Accelerator) -> None:
@@ -49,9 +54,8 @@ def check_accelerator(accelerator: Accelerator) -> None:
         CostModelError: A size is not a positive whole number or absurdly large, the clock is not
             positive and finite, or the dataflow, precision or board is unknown.
     """
-    for field in fields(accelerator):
-        name, value = field.name, getattr(accelerator, field.name)
-        if field.type is float:
+    for name, value in vars(accelerator).items():
+        if name == "clock_mhz":
             check_number("accelerator", name, value)
         elif name not in _WORDS:
             most = MAX_PES if name in _LANES else _MAX_KB if name.endswith("_kb") else None
@@ -122,7 +126,7 @@ def check_workload(workload: Workload) -> None:
     if not workload.operations:
         raise CostModelError(f"workload '{workload.name}' has no operations")
     for i, operation in enumerate(workload.operations):
-        if not isinstance(operation, MatrixLayer | VectorOperation):
+        if not isinstance(operation, _OPERATIONS):
             raise CostModelError(f"workload: operation {i} is a {type(operation).__name__}")
         if not isinstance(operation.name, str):
             check_word(f"workload: operation {i}", "name", operation.name)
@@ -131,82 +135,110 @@ def check_workload(workload: Workload) -> None:
     if len(known) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise CostModelError(f"workload '{workload.name}': two layers are called '{twice}'")
-    for operation in workload.operations:
-        if isinstance(operation, MatrixLayer):
-            _check_layer(operation)
-        else:
-            _check_vector(operation, known)
+    sizes_are_sound = _sizes_are_sound(workload)
+    for layer in workload.layers:
+        _check_layer(layer, sizes_are_sound)
+    for operation in workload.vector_operations:
+        _check_vector(operation, known, sizes_are_sound)
     check_word("workload", "name", workload.name)
     check_whole("workload", "parameter_bits", workload.parameter_bits, zero=True)
 
 
-def _check_layer(layer: MatrixLayer) -> None:
-    where = f"layer '{layer.name}'"
+def _sizes_are_sound(workload: Workload) -> bool:
+    # An estimate takes a millisecond and has a thousand sizes: one by one only if one is wrong.
+    layers, operations = workload.layers, workload.vector_operations
+    sizes = chain(*map(_layer_sizes, layers), *map(_vector_sizes, operations))
+    bits = chain(*map(_layer_bits, layers), *map(_vector_bits, operations))
+    geometry = chain(*map(_layer_geometry, layers))
+    return (
+        _are_within(list(sizes), least=1)
+        and _are_within(list(geometry), least=0)
+        and max(bits) <= _MAX_BITS
+        and sum([layer.macs for layer in layers]) <= MAX_MACS
+    )
+
+
+def _are_within(values: list[Any], least: int) -> bool:
+    # Where none is negative, none is larger than their sum, which is quicker to find.
+    return not values or (
+        set(map(type, values)) == {int} and min(values) >= least and sum(values) <= MAX_SIZE
+    )
+
+
+def _check_layer(layer: MatrixLayer, sizes_are_sound: bool) -> None:
     if layer.kind not in KINDS or layer.weight_scheme not in SCHEMES:
-        check_choice(where, "kind", layer.kind, KINDS)
-        check_choice(where, "weight_scheme", layer.weight_scheme, SCHEMES)
+        check_choice(_named(layer), "kind", layer.kind, KINDS)
+        check_choice(_named(layer), "weight_scheme", layer.weight_scheme, SCHEMES)
+    if not sizes_are_sound:
+        _check_layer_sizes(layer)
+    _check_scheme(layer)
+    if layer.in_height and (
+        layer.in_height < layer.kernel_height or layer.in_width < layer.kernel_width
+    ):
+        raise CostModelError(f"{_named(layer)}: in_height x in_width is smaller than the kernel")
+
+
+def _named(operation: MatrixLayer | VectorOperation) -> str:
+    kind = "layer" if isinstance(operation, MatrixLayer) else "operation"
+    return f"{kind} '{operation.name}'"
+
+
+def _check_layer_sizes(layer: MatrixLayer) -> None:
+    where = _named(layer)
     _check_sizes(where, _SIZES, _layer_sizes(layer), least=1)
     _check_sizes(where, _GEOMETRY, _layer_geometry(layer), least=0)
-    if max(layer.weight_bits, layer.activation_bits, layer.output_bits) > _MAX_BITS:
-        _check_bits(where, layer, ("weight_bits", "activation_bits", "output_bits"))
-    _check_scheme(where, layer)
+    _check_bits(where, layer, _LAYER_BITS)
     if layer.macs > MAX_MACS:
         raise CostModelError(
             f"{where}: m x k x n x repeats is {layer.macs:,}, more than {MAX_MACS:,}"
         )
-    if layer.in_height and (
-        layer.in_height < layer.kernel_height or layer.in_width < layer.kernel_width
-    ):
-        raise CostModelError(f"{where}: in_height x in_width is smaller than the kernel")
 
 
-def _check_scheme(where: str, layer: MatrixLayer) -> None:
+def _check_scheme(layer: MatrixLayer) -> None:
+    scheme, share = layer.weight_scheme, layer.log2_share
     least, most = APOT_BITS
-    if layer.weight_scheme == "apot" and not least <= layer.weight_bits <= most:
+    if scheme == "apot" and not least <= layer.weight_bits <= most:
         raise CostModelError(
-            f"{where}: weight_bits of apot weights must be {least} to {most}, not "
+            f"{_named(layer)}: weight_bits of apot weights must be {least} to {most}, not "
             f"{layer.weight_bits}"
         )
     least, most = LOG2_BITS
-    if layer.weight_scheme in ("log2", "mixed") and not least <= layer.weight_bits <= most:
+    if scheme in ("log2", "mixed") and not least <= layer.weight_bits <= most:
         raise CostModelError(
-            f"{where}: weight_bits of log2 weights must be {least} to {most}, not "
+            f"{_named(layer)}: weight_bits of log2 weights must be {least} to {most}, not "
             f"{layer.weight_bits}"
         )
-    if layer.kind == "matmul" and layer.weight_scheme not in ("uniform", "log2"):
+    if layer.kind == "matmul" and scheme not in ("uniform", "log2"):
         raise CostModelError(
-            f"{where}: weight_scheme of a matmul must be uniform or log2, not {layer.weight_scheme}"
+            f"{_named(layer)}: weight_scheme of a matmul must be uniform or log2, not {scheme}"
         )
-    share = layer.log2_share
-    check_number(where, "log2_share", share, zero=True)
-    if share >= 1 or (share and layer.weight_scheme != "mixed"):
+    if share or type(share) is not float:
+        check_number(_named(layer), "log2_share", share, zero=True)
+    if share >= 1 or (share and scheme != "mixed"):
         raise CostModelError(
-            f"{where}: log2_share must be from 0 to below 1, and 0 unless mixed, not {share!r}"
+            f"{_named(layer)}: log2_share must be from 0 to below 1, and 0 unless mixed, "
+            f"not {share!r}"
         )
 
 
-def _check_vector(operation: VectorOperation, layers: set[str]) -> None:
-    where = f"operation '{operation.name}'"
+def _check_vector(operation: VectorOperation, layers: set[str], sizes_are_sound: bool) -> None:
     if not isinstance(operation.function, str):
-        check_word(where, "function", operation.function)
+        check_word(_named(operation), "function", operation.function)
     function_of(operation)
-    _check_sizes(where, _VECTOR_SIZES, _vector_sizes(operation), least=1)
-    if max(operation.input_bits, operation.output_bits) > _MAX_BITS:
-        _check_bits(where, operation, ("input_bits", "output_bits"))
+    if not sizes_are_sound:
+        _check_sizes(_named(operation), _VECTOR_SIZES, _vector_sizes(operation), least=1)
+        _check_bits(_named(operation), operation, _VECTOR_BITS)
     if operation.row_length > operation.elements:
         raise CostModelError(
-            f"{where}: row_length must be at most elements, {operation.elements}, not "
+            f"{_named(operation)}: row_length must be at most elements, {operation.elements}, not "
             f"{operation.row_length}"
         )
     fused = operation.fused_into
     if fused is not None and not (isinstance(fused, str) and fused in layers):
-        raise CostModelError(f"{where}: fused_into names '{fused}', not a layer")
+        raise CostModelError(f"{_named(operation)}: fused_into names '{fused}', not a layer")
 
 
 def _check_sizes(where: str, names: tuple[str, ...], values: Any, least: int) -> None:
-    # An estimate takes a millisecond and has thousands of sizes: one by one only if one is wrong.
-    if set(map(type, values)) == {int} and min(values) >= least and max(values) <= MAX_SIZE:
-        return
     for name, value in zip(names, values, strict=True):
         check_whole(where, name, value, zero=least == 0, most=MAX_SIZE)
 

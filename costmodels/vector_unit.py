@@ -7,7 +7,7 @@ simulate them); their resources (`vector_unit.csv`) are synthesis results.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -133,11 +133,11 @@ def cycles_by_lanes(operations: Sequence[VectorOperation], lanes: Integers) -> I
     Raises:
         CostModelError: A function is not one the vector unit has.
     """
-    columns = []
+    columns: list[int] = []
     for operation in operations:
         function = function_of(operation)
         count = -(-operation.elements // operation.row_length)
-        columns.append((operation.elements, function.passes, count, function.row_cycles))
+        columns += [operation.elements, function.passes, count, function.row_cycles]
     elements, passes, rows, row_cycles = np.array(columns, dtype=np.int64).reshape(-1, 4).T
     each = lanes[:, None]
     return ceil_div(elements, each) * passes + ceil_div(rows, each) * row_cycles
@@ -162,14 +162,20 @@ def fused_cycles_by_lanes(works: Sequence[Sequence[VectorOperation]], lanes: Int
         Cycles, shape (units, layers).
     """
     taken = np.zeros((len(lanes), len(works)), dtype=np.int64)
-    for several, total in ((False, np.maximum), (True, np.add)):
-        chosen = [[op for op in work if (function_of(op).passes > 1) is several] for work in works]
-        layers = np.flatnonzero([bool(operations) for operations in chosen])
-        if not len(layers):
-            continue
-        cycles = cycles_by_lanes([op for operations in chosen for op in operations], lanes)
-        starts = np.cumsum([0, *(len(chosen[i]) for i in layers)])[:-1]
-        taken[:, layers] += total.reduceat(cycles, starts, axis=1)
+    once: list[VectorOperation] = []
+    several: list[VectorOperation] = []
+    starts: tuple[dict[int, int], dict[int, int]] = {}, {}  # first operation of each layer
+    for i, work in enumerate(works):
+        for operation in work:
+            waits = function_of(operation).passes > 1
+            chosen = several if waits else once
+            starts[waits].setdefault(i, len(chosen))
+            chosen.append(operation)
+    cycles = cycles_by_lanes(once + several, lanes)
+    parts = cycles[:, : len(once)], cycles[:, len(once) :]
+    for part, first, total in zip(parts, starts, (np.maximum, np.add), strict=True):
+        if first:
+            taken[:, list(first)] += total.reduceat(part, list(first.values()), axis=1)
     return taken
 
 
@@ -183,41 +189,39 @@ def operation_bits(operation: VectorOperation) -> tuple[int, int]:
 
 def operation_bytes(operation: VectorOperation) -> int:
     """Return the DRAM bytes of an operation that stands alone: operands read, results written."""
-    return int(ceil_div(sum(operation_bits(operation)), 8))
+    return -(-sum(operation_bits(operation)) // 8)
 
 
 def lane_cost(operations: Iterable[VectorOperation]) -> Fabric:
     """Return the resources of one lane that does all the operations."""
     operations = list(operations)
-    circuits = {_circuit(op) for op in operations} - {"table_lookup"}
+    circuits = {circuit_of(op) for op in operations} - {"table_lookup"}
     if "requantize_shift" not in circuits:
         circuits.add("requantize")  # every matrix layer ends in one
-    total = Fabric()
-    for circuit in sorted(circuits):
-        total += _circuit_cost(circuit)
-    table_bits = max(
-        (op.output_bits << op.input_bits for op in operations if op.function == "table"), default=0
-    )
-    return total + _circuit_cost("table_lookup") * (table_bits / (8 << 8))
+    total = _cost_of_all(frozenset(circuits))
+    tables = [op.output_bits << op.input_bits for op in operations if op.function == "table"]
+    return total + circuit_cost("table_lookup") * (max(tables, default=0) / (8 << 8))
 
 
-def circuit_cost(operation: VectorOperation) -> Fabric:
-    """Return the circuit of one lane that does the operation, for codes of 8 bits.
+def circuit_of(operation: VectorOperation) -> str:
+    """Return the module of `reference/vector_unit/*.v` that does the operation.
 
     Raises:
         CostModelError: The function is not one the vector unit has.
     """
-    return _circuit_cost(_circuit(operation))
-
-
-def _circuit(operation: VectorOperation) -> str:
     function = function_of(operation)
     wide = function.wide_circuit if operation.output_bits > 4 else ""
     return wide or function.circuit
 
 
+@lru_cache(maxsize=256)
+def _cost_of_all(circuits: frozenset[str]) -> Fabric:
+    return sum(map(circuit_cost, sorted(circuits)), start=Fabric())
+
+
 @cache
-def _circuit_cost(circuit: str) -> Fabric:
+def circuit_cost(circuit: str) -> Fabric:
+    """Return the circuit of one lane by the name of its module, for codes of 8 bits."""
     for row in read_table("vector_unit"):
         if row["module"] == circuit:
             return Fabric(float(row["lut"]), float(row["ff"]), float(row["dsp"]))

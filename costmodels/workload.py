@@ -113,9 +113,9 @@ class Workload:
     @cached_property
     def layers(self) -> tuple[MatrixLayer, ...]:
         """The matrix layers, in order."""
-        return tuple(op for op in self.operations if isinstance(op, MatrixLayer))
+        return tuple([op for op in self.operations if isinstance(op, MatrixLayer)])
 
     @cached_property
     def vector_operations(self) -> tuple[VectorOperation, ...]:
         """The vector operations, in order."""
-        return tuple(op for op in self.operations if isinstance(op, VectorOperation))
+        return tuple([op for op in self.operations if isinstance(op, VectorOperation)])
