@@ -4,6 +4,7 @@ Times micro-kernels (products, attention, element-wise and row-wise work), every
 timm models alone, and whole models; fits the roofline to a part of them and judges it on the rest.
 The file it writes is a profile that `costmodels.gpu.load_profile` and `estimate(gpu_profile=...)`
 read, with every measurement in it; `record=FILE` fits such a file again, without the device.
+Lists are [auto] unless given: what suits the device.
 """
 
 import json
@@ -11,42 +12,60 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from costmodels.board import load_gpu
 from costmodels.errors import CostModelError
 from costmodels.measuring.options import run_command
 from costmodels.measuring.record import document, read_record, save
 
-FIT_MODELS = [
-    "resnet18",
-    "deit_tiny_patch16_224",
-    "vit_base_patch32_224",
-    "mobilevit_xs",
-    "convnext_tiny",
-    "swin_small_patch4_window7_224",
-    "efficientvit_b1",
-    "efficientnet_b0",
-    "pvt_v2_b1",
-    "levit_192",
-]
-HELD_MODELS = [
-    "swin_tiny_patch4_window7_224",
-    "deit_small_patch16_224",
-    "vit_base_patch16_224",
-    "mobilevit_xxs",
-    "efficientvit_b0",
-    "resnet50",
-    "mobilenetv3_large_100",
-    "regnety_008",
-]
-INT8_MODELS = [
-    "deit_tiny_patch16_224",
-    "swin_small_patch4_window7_224",
-    "swin_tiny_patch4_window7_224",
-    "deit_small_patch16_224",
-    "vit_base_patch16_224",
-]
+if TYPE_CHECKING:
+    from costmodels.measuring.timing import Plan
+
+# What is timed unless told: the products' own families and what surrounds them.
+DEFAULTS: dict[str, dict[str, list[Any]]] = {
+    "cuda": {
+        "models": [
+            "resnet18",
+            "deit_tiny_patch16_224",
+            "vit_base_patch32_224",
+            "mobilevit_xs",
+            "convnext_tiny",
+            "swin_small_patch4_window7_224",
+            "efficientvit_b1",
+            "efficientnet_b0",
+            "pvt_v2_b1",
+            "levit_192",
+        ],
+        "held_models": [
+            "swin_tiny_patch4_window7_224",
+            "deit_small_patch16_224",
+            "vit_base_patch16_224",
+            "mobilevit_xxs",
+            "efficientvit_b0",
+            "resnet50",
+            "mobilenetv3_large_100",
+            "regnety_008",
+        ],
+        "int8_models": [
+            "deit_tiny_patch16_224",
+            "swin_small_patch4_window7_224",
+            "swin_tiny_patch4_window7_224",
+            "deit_small_patch16_224",
+            "vit_base_patch16_224",
+        ],
+        "batches": [1, 8, 32],
+        "operator_batches": [1, 32],
+    },
+    "cpu": {
+        "models": ["resnet18", "deit_tiny_patch16_224", "mobilevit_xs", "efficientvit_b1"],
+        "held_models": ["resnet34", "levit_128", "mobilevit_xxs", "efficientvit_b0"],
+        "int8_models": ["deit_tiny_patch16_224", "levit_128"],
+        "batches": [1, 4],
+        "operator_batches": [1],
+    },
+}
+AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -54,26 +73,30 @@ class CalibrateOptions:
     """Options of `python -m costmodels.calibrate`."""
 
     device: str = field(default="cuda", metadata={"help": "cuda or cpu"})
-    out: str = field(default="", metadata={"help": "file to write; profile_<device>.json if empty"})
+    out: str = field(
+        default="",
+        metadata={
+            "help": "JSON file to write, or .yaml for the profile alone; profile_<device>.json"
+        },
+    )
     record: str = field(
         default="", metadata={"help": "file of an earlier calibration to fit again, unmeasured"}
     )
     models: list[str] = field(
-        default_factory=lambda: list(FIT_MODELS), metadata={"help": "timm models that the fit sees"}
+        default_factory=lambda: [AUTO], metadata={"help": "timm models that the fit sees"}
     )
     held_models: list[str] = field(
-        default_factory=lambda: list(HELD_MODELS),
-        metadata={"help": "timm models that judge the fit"},
+        default_factory=lambda: [AUTO], metadata={"help": "timm models that judge the fit"}
     )
     int8_models: list[str] = field(
-        default_factory=lambda: list(INT8_MODELS),
+        default_factory=lambda: [AUTO],
         metadata={"help": "those of both that are also timed with INT8 linear layers"},
     )
-    batches: list[int] = field(
-        default_factory=lambda: [1, 8, 32], metadata={"help": "batch sizes of the models"}
+    batches: list[str] = field(
+        default_factory=lambda: [AUTO], metadata={"help": "batch sizes of the models"}
     )
-    operator_batches: list[int] = field(
-        default_factory=lambda: [1, 32],
+    operator_batches: list[str] = field(
+        default_factory=lambda: [AUTO],
         metadata={"help": "batch sizes at which operators of the models are timed alone; [] none"},
     )
     most_mmacs: float = field(
@@ -100,15 +123,14 @@ def calibrate(options: CalibrateOptions, *, verbose: bool = True) -> dict[str, A
     from costmodels.measuring import device as devices
     from costmodels.measuring import fit as fitting
     from costmodels.measuring.runtime import TORCH
-    from costmodels.measuring.timing import Bench, Plan
+    from costmodels.measuring.timing import Bench
 
     device = devices.find_device(options.device)
     described = devices.describe_device(device) | {"graphs": options.graphs}
-    _check(options)
+    plan = _plan(options)
     devices.warm_up(device)
     say = partial(print, flush=True) if verbose else lambda line: None
-    wanted = {item.name: getattr(options, item.name) for item in fields(Plan)}
-    timed = Bench(Plan(**wanted), device, say).everything()
+    timed = Bench(plan, device, say).everything()
     known = devices.known_gpu(device)
     if known is None:
         gpu = fitting.measured_gpu(described["name"], timed, described["multiprocessors"])
@@ -131,15 +153,24 @@ def refit(path: str) -> dict[str, Any]:
     return document(profile, gpu, described, errors, timed)
 
 
-def _check(options: CalibrateOptions) -> None:
+def _plan(options: CalibrateOptions) -> "Plan":
+    """Return what is timed, with what the device is given by default."""
+    from costmodels.measuring.timing import Plan
+
     if options.repeats < 1:
         raise CostModelError(f"repeats must be at least 1, not {options.repeats}")
-    for name, batches in (
-        ("batches", options.batches),
-        ("operator_batches", options.operator_batches),
-    ):
-        if any(batch < 1 for batch in batches):
-            raise CostModelError(f"{name} must be at least 1, not {min(batches)}")
+    wanted = {item.name: getattr(options, item.name) for item in fields(Plan)}
+    for name, default in DEFAULTS[options.device].items():
+        wanted[name] = default if wanted[name] == [AUTO] else wanted[name]
+    for name in ("batches", "operator_batches"):
+        wanted[name] = [_batch(name, batch) for batch in wanted[name]]
+    return Plan(**wanted)
+
+
+def _batch(name: str, value: Any) -> int:
+    if not str(value).isdigit() or int(value) < 1:
+        raise CostModelError(f"{name} must be whole numbers of at least 1, not '{value}'")
+    return int(value)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -5,6 +5,7 @@ with the source of its figures or the device, date and versions they were measur
 """
 
 import difflib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
@@ -109,9 +110,10 @@ def read_document(path: Path) -> Mapping[str, Any]:
     """
     import yaml  # not needed to import the package
 
+    parse = json.loads if path.suffix == ".json" else yaml.safe_load
     try:
-        document = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        document = parse(path.read_text())
+    except (OSError, ValueError, yaml.YAMLError) as error:
         reason = str(error).splitlines()[0]
         raise CostModelError(f"cannot read the GPU profile {path}: {reason}") from None
     if not isinstance(document, dict):

@@ -35,6 +35,7 @@ _DEPENDS = {
     "instructions_per_row": "rows",
     "step_ns": "depth",
 }
+_NOTHING = 1e-6  # a search in logarithms does not reach zero
 _STEP_US = 0.05
 _MOST_STEPS = 400
 
@@ -118,7 +119,8 @@ def _fitted(base: Profile, measured: Sequence[Measurement]) -> Profile:
     free = ["start_us", "memory_efficiency", "cache_speed_up"]
     free += [name for name, found in present.items() if found]
     fitted = fit_profile(base, measured, free=free)
-    rates = fitted.rates
+    nothing = {name: 0.0 for name in free if getattr(fitted.rates, name) < _NOTHING}
+    rates = replace(fitted.rates, **nothing)
     if present["float_efficiency"] and not present["integer_efficiency"]:
         rates = replace(rates, integer_efficiency=rates.float_efficiency)
     return replace(fitted, rates=rates)
@@ -126,8 +128,12 @@ def _fitted(base: Profile, measured: Sequence[Measurement]) -> Profile:
 
 def _in_models(profile: Profile, measured: Sequence[Measurement]) -> Profile:
     """Return the profile with the gap between kernels that fits the models best."""
-    found = [replace(profile, gap_us=round(i * _STEP_US, 3)) for i in range(_MOST_STEPS)]
-    return min(found, key=lambda one: mean_error(one, measured))
+    gaps = _STEP_US * np.arange(_MOST_STEPS)
+    alone, latencies = predictions(profile, measured), [latency for _, latency in measured]
+    counts = np.array([len(work.kinds) for work, _ in measured])
+    modelled = alone + 1e-3 * gaps[:, None] * counts
+    best = np.argmin(np.mean(np.abs(modelled / latencies - 1), axis=1))
+    return replace(profile, gap_us=round(float(gaps[best]), 3))
 
 
 def judge(timed: Sequence[Timed], gpu: Gpu, profile: Profile) -> dict[str, dict[str, float]]:

@@ -16,7 +16,7 @@ from costmodels.errors import CostModelError
 from costmodels.files import write_atomic
 from costmodels.gpu.kernel import Gemm, Kernel
 from costmodels.gpu.profile import Profile, parse_profile, read_document
-from costmodels.gpu.rates import NAMES, Rates
+from costmodels.gpu.rates import NAMES, REQUIRED, Rates
 from costmodels.measuring.fit import Timed, backing, predicted_ms
 
 _KERNEL = tuple(item.name for item in fields(Kernel) if item.name != "name")
@@ -92,7 +92,9 @@ def calibrated_gpu(path: str | Path) -> Gpu:
 
 
 def save(path: str | Path, content: Mapping[str, Any]) -> None:
-    """Write JSON; a reader sees the old file or the whole new one.
+    """Write JSON, or of a path in .yaml the profile alone, without what it was fitted to.
+
+    A reader sees the old file or the whole new one.
 
     Raises:
         CostModelError: The file cannot be written, or a value is not finite.
@@ -101,7 +103,8 @@ def save(path: str | Path, content: Mapping[str, Any]) -> None:
     if not target.parent.is_dir():
         raise CostModelError(f"out={path} cannot be written: there is no folder {target.parent}")
     try:
-        write_atomic(target, _text(content))
+        as_yaml = target.suffix == ".yaml"
+        write_atomic(target, _profile_text(content) if as_yaml else _text(content))
     except (OSError, ValueError) as error:
         raise CostModelError(f"out={path} cannot be written: {error}") from None
 
@@ -110,6 +113,15 @@ def _text(content: Mapping[str, Any]) -> str:
     """Return JSON with an entry a line, and the items of long lists too."""
     entries = [f"{json.dumps(key)}: {_entry(value)}" for key, value in content.items()]
     return "{\n" + ",\n".join(entries) + "\n}\n"
+
+
+def _profile_text(content: Mapping[str, Any]) -> str:
+    """Return a profile as YAML, a kind of kernel a line."""
+    import yaml
+
+    kept = {key: content[key] for key in ("backing", "parameters", "gap_us", "fusion", "kinds")}
+    text: str = yaml.safe_dump(kept, sort_keys=False, default_flow_style=None, width=1000)
+    return f"# Written by costmodels.calibrate on {content['device']['date']}.\n{text}"
 
 
 def _entry(value: Any) -> str:
@@ -150,7 +162,9 @@ def _timed(one: Mapping[str, Any], kernels: Sequence[Kernel]) -> Timed:
 
 
 def _figures(rates: Rates) -> dict[str, float]:
-    return {name: getattr(rates, name) for name in NAMES}
+    """Return the rates by name, those at their default left out."""
+    figures = {name: getattr(rates, name) for name in NAMES}
+    return {n: v for n, v in figures.items() if n in REQUIRED or v != getattr(Rates, n)}
 
 
 def _plain(value: Any) -> Any:
