@@ -14,10 +14,10 @@ from torch import nn
 
 from costmodels.errors import CostModelError
 from costmodels.measuring.int8_kernels import Kernels
-from costmodels.measuring.int8_layers import Int8Linear, Int8Mlp, int8_mlp
+from costmodels.measuring.int8_layers import Int8Linear, int8_mlp
 
 _LARGEST = 127
-_PARTS = ("query", "key", "value")
+PARTS = ("query", "key", "value")
 _NO_KEY = -30000.0  # finite in FP16
 
 
@@ -38,8 +38,8 @@ class RowNorm(nn.Module):
         return found.reshape(values.shape)
 
 
-class Int8SwinBlock(nn.Module):
-    """A Swin block on codes with a residual stream in floating point."""
+class Int8WindowAttention(nn.Module):
+    """Query-key-value product, attention in shifted windows and projection, on codes."""
 
     index: torch.Tensor
     position_bias: torch.Tensor
@@ -47,26 +47,49 @@ class Int8SwinBlock(nn.Module):
 
     def __init__(self, block: Any, path: str, largest: dict[str, float], kernels: Kernels) -> None:
         super().__init__()
-        attention, self.kernels = block.attn, kernels
-        self.size, self.tokens = tuple(block.input_resolution), block.window_area
-        self.qkv = Int8Linear(attention.qkv, largest[f"{path}.attn.qkv"], kernels)
-        self.proj = Int8Linear(attention.proj, largest[f"{path}.attn.proj"], kernels)
-        self.mlp: Int8Mlp = int8_mlp(block.mlp, f"{path}.mlp", largest, kernels)
-        self.norm1 = RowNorm(block.norm1, kernels, self.qkv.input_scale)
-        self.norm2 = RowNorm(block.norm2, kernels, self.mlp.first.input_scale)
-        steps = [largest[f"{path}.attn.qkv.{part}"] / _LARGEST for part in _PARTS]
+        attention, self.kernels, self.tokens = block.attn, kernels, block.window_area
+        self.qkv = Int8Linear(attention.qkv, largest[f"{path}.qkv"], kernels)
+        self.proj = Int8Linear(attention.proj, largest[f"{path}.proj"], kernels)
+        steps = [largest[f"{path}.qkv.{part}"] / _LARGEST for part in PARTS]
         query, key, value = (max(step, 1e-8) for step in steps)
         _divide(self.qkv, (query, key, value))
         self.score_scale = query * key * attention.scale
         self.output_factor = value / self.proj.input_scale
-        device = attention.qkv.weight.device
-        order, regions = window_order(self.size, block.window_size, block.shift_size)
-        self.register_buffer("index", order.to(device))
         self.register_buffer("position_bias", position_bias(attention))
-        shifted = any(block.shift_size)
-        tile = self.position_bias.shape[-1]
-        regions = nn.functional.pad(regions, (0, tile - self.tokens), value=-1)
-        self.register_buffer("regions", regions.to(device) if shifted else None)
+        order, regions = window_order(block.input_resolution, block.window_size, block.shift_size)
+        regions = nn.functional.pad(regions, (0, len(self.position_bias[0]) - self.tokens))
+        device = attention.qkv.weight.device
+        self.register_buffer("index", order.to(device))
+        self.register_buffer("regions", regions.to(device) if any(block.shift_size) else None)
+
+    def forward(self, codes: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
+        """Return `residual` with attention's result added.
+
+        Args:
+            codes: INT8 rows in the order of the windows.
+            residual: Values of the rows in the order of the images.
+        """
+        codes = self.kernels.window_attention(
+            self.qkv.on_codes(codes, output_scale=1.0),
+            self.position_bias,
+            self.regions,
+            self.tokens,
+            self.score_scale,
+            self.output_factor,
+        )
+        return self.proj.on_codes(codes, residual=residual, index=self.index, dtype=residual.dtype)
+
+
+class Int8SwinBlock(nn.Module):
+    """A Swin block on codes with a residual stream in floating point."""
+
+    def __init__(self, block: Any, path: str, largest: dict[str, float], kernels: Kernels) -> None:
+        super().__init__()
+        self.size = tuple(block.input_resolution)
+        self.attn = Int8WindowAttention(block, f"{path}.attn", largest, kernels)
+        self.mlp = int8_mlp(block.mlp, f"{path}.mlp", largest, kernels)
+        self.norm1 = RowNorm(block.norm1, kernels, self.attn.qkv.input_scale)
+        self.norm2 = RowNorm(block.norm2, kernels, self.mlp.first.input_scale)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """Return the block's values, of shape (images, height, width, channels) as the input.
@@ -77,18 +100,8 @@ class Int8SwinBlock(nn.Module):
         if tuple(values.shape[1:3]) != self.size:
             raise CostModelError(f"a block for {self.size} tokens got {tuple(values.shape[1:3])}")
         rows = values.reshape(-1, values.shape[-1])
-        codes = self.qkv.on_codes(self.norm1(rows, self.index), output_scale=1.0)
-        codes = self.kernels.window_attention(
-            codes,
-            self.position_bias,
-            self.regions,
-            self.tokens,
-            self.score_scale,
-            self.output_factor,
-        )
-        stage = {"index": self.index, "dtype": values.dtype}
-        rows = self.proj.on_codes(codes, residual=rows, **stage)
-        rows = self.mlp.on_codes(self.norm2(rows), residual=rows, dtype=values.dtype)
+        rows = self.attn(self.norm1(rows, self.attn.index), rows)
+        rows = self.mlp.on_codes(self.norm2(rows), residual=rows, dtype=rows.dtype)
         return rows.reshape(values.shape)
 
 
@@ -103,7 +116,8 @@ class Int8Merging(nn.Module):
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """Return values of shape (images, height / 2, width / 2, out channels)."""
         images, height, width, channels = values.shape
-        values = nn.functional.pad(values, (0, 0, 0, width % 2, 0, height % 2))
+        if height % 2 or width % 2:
+            values = nn.functional.pad(values, (0, 0, 0, width % 2, 0, height % 2))
         height, width = (height + 1) // 2, (width + 1) // 2
         values = values.reshape(images, height, 2, width, 2, channels).permute(0, 1, 3, 4, 2, 5)
         codes = self.norm(values.reshape(-1, 4 * channels))

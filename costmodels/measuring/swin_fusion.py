@@ -7,14 +7,13 @@ from torch import nn
 
 from costmodels.measuring.int8_kernels import Kernels
 from costmodels.measuring.modules import children, is_mlp
-from costmodels.measuring.swin import Int8Merging, Int8SwinBlock, RowNorm
+from costmodels.measuring.swin import PARTS, Int8Merging, Int8SwinBlock, RowNorm
 
 _MOST_TOKENS = 64  # of a window, whose scores one program holds
 _MOST_HEAD = 128
 _MOST_COLUMNS = 4096  # of a row, which one program normalises
 _LAYERS = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
 _WATCHED = (*_LAYERS, "mlp.act")
-_PARTS = ("query", "key", "value")
 
 
 def watch_parts(model: nn.Module, largest: dict[str, float]) -> list[Any]:
@@ -66,7 +65,7 @@ class _PartsWatch:
         self.path, self.largest = path, largest
 
     def __call__(self, module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
-        for part, values in zip(_PARTS, output.chunk(3, dim=-1), strict=True):
+        for part, values in zip(PARTS, output.chunk(3, dim=-1), strict=True):
             name, found = f"{self.path}.{part}", float(values.abs().amax())
             before = self.largest.get(name, 0.0)
             self.largest[name] = found if found != found else max(found, before)
