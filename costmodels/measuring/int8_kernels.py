@@ -118,11 +118,11 @@ class TorchKernels:
             codes = nn.functional.pad(codes, (0, 0, 0, _LEAST_ROWS - rows))
         sums = torch._int_mm(codes, weight.t())[:rows]
         inverse = None if output_scale is None else 1 / output_scale
-        if residual is None:
+        if residual is None and index is None:
             return self._epilogue(sums, scale, bias, relu, inverse, dtype)
         values = self._epilogue(sums, scale, bias, relu, None, torch.float32)
         values = values if index is None else torch_rows.scatter_rows(values, index)
-        values = values + residual.float()
+        values = values if residual is None else values + residual.float()
         return values.to(dtype) if inverse is None else codes_of(values, inverse)
 
     def layer_norm(

@@ -145,7 +145,7 @@ class TritonKernels:
             dtype: Type of the values.
             residual: Values of the result's shape, added in the end.
             index: Int32; row r of an image of len(index) rows becomes its row index[r], which
-                `residual` is read at too. Needs a residual.
+                `residual` is read at too.
         """
         (m, k), n = codes.shape, weight.shape[0]
         coded, adds = output_scale is not None, residual is not None
