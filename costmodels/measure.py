@@ -1,8 +1,9 @@
 """`python -m costmodels.measure model=...`: time a timm model in FP16 and INT8, GELU and ReLU.
 
 INT8 runs linear layers as products of codes, MLPs on codes throughout; ReLU is part of a product's
-output stage there, GELU a kernel of its own. The claim to check: ReLU in place of GELU makes INT8
-Swin at least 11 % faster (arXiv 2402.01169, RTX 4090, batches 1 to 32).
+output stage there, GELU a kernel of its own. With fused=true, a Swin block is 7 kernels with ReLU
+and 8 with GELU (kernels=compiled leaves it as it is). The claim to check: ReLU in place of GELU
+makes INT8 Swin at least 11 % faster (arXiv 2402.01169, RTX 4090, batches 1 to 32).
 """
 
 import sys
@@ -38,6 +39,7 @@ class MeasureOptions:
         default="auto",
         metadata={"help": "torch, compiled, triton; auto: by device"},
     )
+    fused: bool = field(default=True, metadata={"help": "Swin blocks as fused kernels"})
     out: str = field(default="", metadata={"help": "JSON file to write; measured_<model>.json"})
     repeats: int = field(default=9, metadata={"help": "streams of calls for each median"})
     graphs: bool = field(
@@ -182,7 +184,9 @@ def _models(
     exact, model = found
     if precision == "int8":
         calibration = images(2, size, "fp32", device)
-        quantize_linears(model, calibration, choose_kernels(options.kernels, device))
+        kernels = choose_kernels(options.kernels, device)
+        fused = options.fused and not getattr(kernels, "compiled", False)
+        quantize_linears(model, calibration, kernels, fused)
     return exact, carried(model, TYPES[carrier]), size
 
 

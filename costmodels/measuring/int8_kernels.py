@@ -6,6 +6,8 @@ import torch
 from torch import nn
 
 from costmodels.errors import CostModelError
+from costmodels.measuring import torch_rows
+from costmodels.measuring.torch_rows import codes_of
 
 _LEAST_ROWS = 17  # of torch._int_mm on CUDA
 
@@ -31,8 +33,52 @@ class Kernels(Protocol):
         relu: bool = False,
         output_scale: float | None = None,
         dtype: torch.dtype = torch.float16,
+        residual: torch.Tensor | None = None,
+        index: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Return codes @ weight.T, rescaled."""
+
+    def layer_norm(
+        self,
+        values: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+        epsilon: float,
+        step: float | None = None,
+        index: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Return each row normalised: INT8 codes at `step`, or values of its type.
+
+        Args:
+            values: Floating point, of shape (rows, columns).
+            weight: Factor of each column.
+            bias: Added after it.
+            epsilon: Added to the variance.
+            step: Step of the codes; None returns values.
+            index: Int32; row r of an image of len(index) rows comes from its row index[r].
+        """
+
+    def window_attention(
+        self,
+        codes: torch.Tensor,
+        bias: torch.Tensor,
+        regions: torch.Tensor | None,
+        tokens: int,
+        score_scale: float,
+        output_factor: float,
+    ) -> torch.Tensor:
+        """Return attention's result within each window as INT8 codes (windows * tokens, channels).
+
+        Args:
+            codes: INT8, of shape (windows * tokens, 3 * channels): query, key, value by head.
+            bias: Added to the scores, of shape (heads, tile, tile), tile the power of two from 16
+                that holds the tokens; -30000 at the keys beyond them.
+            regions: Int32, of shape (windows of an image, tile): tokens of a window see those of
+                their own region. None: they see all.
+            tokens: Of a window.
+            score_scale: What one unit of a product of codes adds to a score.
+            output_factor: The value codes' step over that of the codes returned.
+        """
 
 
 class TorchKernels:
@@ -41,6 +87,7 @@ class TorchKernels:
     name = "torch"
 
     def __init__(self, compiled: bool = False) -> None:
+        self.compiled = compiled
         self._epilogue: Any = torch.compile(_epilogue, dynamic=True) if compiled else _epilogue
         self._codes: Any = torch.compile(codes_of, dynamic=True) if compiled else codes_of
         self._look: Any = torch.compile(_look, dynamic=True) if compiled else _look
@@ -63,6 +110,8 @@ class TorchKernels:
         relu: bool = False,
         output_scale: float | None = None,
         dtype: torch.dtype = torch.float16,
+        residual: torch.Tensor | None = None,
+        index: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Return codes @ weight.T, rescaled (see `TritonKernels.linear`)."""
         rows = codes.shape[0]
@@ -70,7 +119,36 @@ class TorchKernels:
             codes = nn.functional.pad(codes, (0, 0, 0, _LEAST_ROWS - rows))
         sums = torch._int_mm(codes, weight.t())[:rows]
         inverse = None if output_scale is None else 1 / output_scale
-        return self._epilogue(sums, scale, bias, relu, inverse, dtype)
+        if residual is None and index is None:
+            return self._epilogue(sums, scale, bias, relu, inverse, dtype)
+        values = self._epilogue(sums, scale, bias, relu, None, torch.float32)
+        values = values if index is None else torch_rows.scatter_rows(values, index)
+        values = values if residual is None else values + residual.float()
+        return values.to(dtype) if inverse is None else codes_of(values, inverse)
+
+    def layer_norm(
+        self,
+        values: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+        epsilon: float,
+        step: float | None = None,
+        index: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Return each row normalised (see `Kernels.layer_norm`)."""
+        return torch_rows.norm_rows(values, weight, bias, epsilon, step, index)
+
+    def window_attention(
+        self,
+        codes: torch.Tensor,
+        bias: torch.Tensor,
+        regions: torch.Tensor | None,
+        tokens: int,
+        score_scale: float,
+        output_factor: float,
+    ) -> torch.Tensor:
+        """Return attention's codes (see `Kernels.window_attention`)."""
+        return torch_rows.window_attention(codes, bias, regions, tokens, score_scale, output_factor)
 
 
 def choose_kernels(name: str, device: torch.device) -> Kernels:
@@ -95,11 +173,6 @@ def _best_kernels(device: torch.device) -> str:
     if device.type != "cuda":
         return "torch"
     return "triton" if torch.cuda.get_device_capability(device) >= (8, 0) else "compiled"
-
-
-def codes_of(values: torch.Tensor, inverse: float) -> torch.Tensor:
-    """Return values * inverse rounded half up and clamped to INT8."""
-    return torch.floor(values.float() * inverse + 0.5).clamp(-128, 127).to(torch.int8)
 
 
 def _look(codes: torch.Tensor, table: torch.Tensor) -> torch.Tensor:

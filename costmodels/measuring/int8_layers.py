@@ -37,10 +37,10 @@ class Int8Linear(nn.Module):
         """Return the layer's values; input of shape (..., in_features)."""
         rows = values.reshape(-1, values.shape[-1])
         codes = self.kernels.quantize(rows, self.input_scale)
-        result = self.oncodes_of(codes, dtype=values.dtype)
+        result = self.on_codes(codes, dtype=values.dtype)
         return result.reshape(*values.shape[:-1], -1)
 
-    def oncodes_of(self, codes: torch.Tensor, **stage: Any) -> torch.Tensor:
+    def on_codes(self, codes: torch.Tensor, **stage: Any) -> torch.Tensor:
         """Return the product of codes of shape (rows, in_features), its output stage as given."""
         return self.kernels.linear(codes, self.weight, self.scale, self.bias, **stage)
 
@@ -62,14 +62,32 @@ class Int8Mlp(nn.Module):
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """Return the MLP's values; input of shape (..., in_features)."""
-        kernels = self.first.kernels
         rows = values.reshape(-1, values.shape[-1])
-        codes = kernels.quantize(rows, self.first.input_scale)
+        codes = self.first.kernels.quantize(rows, self.first.input_scale)
+        result = self.on_codes(codes, dtype=values.dtype)
+        return result.reshape(*values.shape[:-1], -1)
+
+    def on_codes(self, codes: torch.Tensor, **stage: Any) -> torch.Tensor:
+        """Return the MLP of codes of shape (rows, in_features), its last output stage as given."""
         if self.relu:
             step = self.second.input_scale
-            middle = self.first.oncodes_of(codes, relu=True, output_scale=step)
+            middle = self.first.on_codes(codes, relu=True, output_scale=step)
         else:
-            middle = self.first.oncodes_of(codes, output_scale=self.middle_scale)
-            middle = kernels.look_up(middle, self.table)
-        result = self.second.oncodes_of(middle, dtype=values.dtype)
-        return result.reshape(*values.shape[:-1], -1)
+            middle = self.first.on_codes(codes, output_scale=self.middle_scale)
+            middle = self.first.kernels.look_up(middle, self.table)
+        return self.second.on_codes(middle, **stage)
+
+
+def int8_mlp(mlp: Any, path: str, largest: dict[str, float], kernels: Kernels) -> Int8Mlp:
+    """Return a timm MLP on codes.
+
+    Args:
+        mlp: With layers fc1 and fc2 and the activation act.
+        path: Its name in the model.
+        largest: Largest magnitude entering each layer and activation, by name.
+        kernels: The kernels to compute with.
+    """
+    first = Int8Linear(mlp.fc1, largest[f"{path}.fc1"], kernels)
+    second = Int8Linear(mlp.fc2, largest[f"{path}.fc2"], kernels)
+    found = Int8Mlp(first, mlp.act.cpu(), second, largest[f"{path}.act"])
+    return found.to(mlp.fc1.weight.device)

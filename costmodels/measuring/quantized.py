@@ -1,18 +1,17 @@
 """timm models with INT8 linear layers and other activations, to time them.
 
-Scales come from the largest magnitudes on calibration images. Convolutions and attention's products
-stay in floating point.
+Scales come from the largest magnitudes on calibration images. Convolutions stay
+in floating point, and so do attention's products but for those of fused Swin blocks.
 """
-
-from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import nn
 
 from costmodels.errors import CostModelError
 from costmodels.measuring.int8_kernels import Kernels
-from costmodels.measuring.int8_layers import Int8Linear, Int8Mlp
+from costmodels.measuring.int8_layers import Int8Linear, int8_mlp
+from costmodels.measuring.modules import children, is_mlp
+from costmodels.measuring.swin_fusion import fuse_blocks, watch_parts
 
 
 class NoInt8LayerError(CostModelError):
@@ -42,7 +41,9 @@ def replace_activations(model: nn.Module, function: str) -> int:
     return found
 
 
-def quantize_linears(model: nn.Module, images: torch.Tensor, kernels: Kernels) -> int:
+def quantize_linears(
+    model: nn.Module, images: torch.Tensor, kernels: Kernels, fused: bool = False
+) -> int:
     """Replace linear layers and MLPs by INT8 ones in place; return how many layers.
 
     Layers whose sizes are no multiples of 8, which torch._int_mm needs on CUDA, stay.
@@ -51,18 +52,19 @@ def quantize_linears(model: nn.Module, images: torch.Tensor, kernels: Kernels) -
         model: A model in evaluation mode.
         images: Calibration images on the model's device.
         kernels: The kernels to compute with.
+        fused: Whether Swin blocks become those of few kernels, with INT8 scores.
 
     Raises:
         NoInt8LayerError: No linear layer can be replaced.
         CostModelError: An activation is not finite.
     """
     largest = _largest_inputs(model, images)
-    count = 0
-    for path, parent, name, child in list(_children(model)):
-        if _is_mlp(child) and f"{path}.fc1" in largest and f"{path}.fc2" in largest:
-            setattr(parent, name, _mlp(child, path, largest, kernels))
+    count = fuse_blocks(model, largest, kernels) if fused else 0
+    for path, parent, name, child in list(children(model)):
+        if is_mlp(child) and f"{path}.fc1" in largest and f"{path}.fc2" in largest:
+            setattr(parent, name, int8_mlp(child, path, largest, kernels))
             count += 2
-    for path, parent, name, child in list(_children(model)):
+    for path, parent, name, child in list(children(model)):
         if isinstance(child, nn.Linear) and path in largest:
             setattr(parent, name, Int8Linear(child, largest[path], kernels))
             count += 1
@@ -84,18 +86,10 @@ def carried(model: nn.Module, dtype: torch.dtype) -> nn.Module:
     return model
 
 
-def _mlp(child: Any, path: str, largest: dict[str, float], kernels: Kernels) -> Int8Mlp:
-    first = Int8Linear(child.fc1, largest[f"{path}.fc1"], kernels)
-    second = Int8Linear(child.fc2, largest[f"{path}.fc2"], kernels)
-    on_cpu = child.act.cpu() if hasattr(child.act, "cpu") else child.act
-    found = Int8Mlp(first, on_cpu, second, largest[f"{path}.act"])
-    return found.to(child.fc1.weight.device)
-
-
 def _largest_inputs(model: nn.Module, images: torch.Tensor) -> dict[str, float]:
     """Return the largest magnitude entering each linear layer and each MLP's activation."""
     largest: dict[str, float] = {}
-    hooks = []
+    hooks = watch_parts(model, largest)
     for path, module in model.named_modules():
         fits = isinstance(module, nn.Linear) and not (
             module.in_features % _MULTIPLE or module.out_features % _MULTIPLE
@@ -120,19 +114,6 @@ class _Watch:
         found = float(inputs[0].abs().amax())
         before = self.largest.get(self.path, 0.0)
         self.largest[self.path] = found if found != found else max(found, before)
-
-
-def _children(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, nn.Module]]:
-    for prefix, parent in model.named_modules():
-        for name, child in parent.named_children():
-            yield (f"{prefix}.{name}" if prefix else name), parent, name, child
-
-
-def _is_mlp(module: nn.Module) -> bool:
-    kinds = (("fc1", nn.Linear), ("fc2", nn.Linear), ("act", nn.Module))
-    present = all(isinstance(getattr(module, name, None), kind) for name, kind in kinds)
-    norm = getattr(module, "norm", None)
-    return present and (norm is None or isinstance(norm, nn.Identity))
 
 
 def _is_activation(module: nn.Module) -> bool:

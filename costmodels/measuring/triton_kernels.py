@@ -7,8 +7,22 @@ import torch
 import triton
 import triton.language as tl
 
-_BLOCKS = ((128, 128, 64, 8), (128, 64, 64, 4), (64, 64, 64, 4), (64, 128, 128, 4))
+from costmodels.measuring import triton_attention, triton_rows
+
+_BLOCKS = (
+    (128, 128, 64, 8),
+    (128, 64, 64, 4),
+    (64, 64, 64, 4),
+    (64, 128, 128, 4),
+    (32, 32, 128, 4),
+)
 """Rows, columns and depth of a tile, warps: the candidates timed for each shape."""
+
+_BEST: dict[tuple[int, int, int, bool, bool, str], tuple[int, int, int, int]] = {}
+"""The fastest tile by rows, columns, depth, codes, residual and device.
+
+Networks share it: they differ in their activation, then, and not in the luck of two timings.
+"""
 
 _SLICE = 1024
 
@@ -19,13 +33,18 @@ def _product(
     right: tl.tensor,
     scale: tl.tensor,
     bias: tl.tensor,
+    residual: tl.tensor,
+    index: tl.tensor,
     result: tl.tensor,
     rows: tl.tensor,
     cols: tl.tensor,
     depth: tl.tensor,
+    image: tl.tensor,
     inverse: tl.tensor,
     relu: tl.constexpr,
     codes: tl.constexpr,
+    adds: tl.constexpr,
+    scatters: tl.constexpr,
     tile_rows: tl.constexpr,
     tile_cols: tl.constexpr,
     tile_depth: tl.constexpr,
@@ -45,12 +64,18 @@ def _product(
     value = total.to(tl.float32) * factor[None, :] + offset[None, :]
     if relu:
         value = tl.maximum(value, 0.0)
+    target = row
+    if scatters:
+        first = (row // image) * image
+        target = first + tl.load(index + (row - first), mask=row < rows, other=0)
     inside = (row[:, None] < rows) & (col[None, :] < cols)
-    place = result + row[:, None] * cols + col[None, :]
+    place = target[:, None] * cols + col[None, :]
+    if adds:
+        value += tl.load(residual + place, mask=inside, other=0.0).to(tl.float32)
     if codes:
         value = tl.floor(value * inverse + 0.5)
         value = tl.minimum(tl.maximum(value, -128.0), 127.0)
-    tl.store(place, value.to(result.dtype.element_ty), mask=inside)
+    tl.store(result + place, value.to(result.dtype.element_ty), mask=inside)
 
 
 @triton.jit
@@ -78,9 +103,6 @@ class TritonKernels:
 
     name = "triton"
 
-    def __init__(self) -> None:
-        self._best: dict[tuple[int, int, int, bool, bool], tuple[int, int, int, int]] = {}
-
     def quantize(self, values: torch.Tensor, scale: float) -> torch.Tensor:
         """Return the INT8 codes of `values`, rounded half up."""
         values = values.contiguous()
@@ -106,6 +128,8 @@ class TritonKernels:
         relu: bool = False,
         output_scale: float | None = None,
         dtype: torch.dtype = torch.float16,
+        residual: torch.Tensor | None = None,
+        index: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Return codes @ weight.T, rescaled: values of `dtype`, or codes at `output_scale`.
 
@@ -117,31 +141,66 @@ class TritonKernels:
             relu: Whether to clamp at zero.
             output_scale: Step of the codes returned; None returns values.
             dtype: Type of the values.
+            residual: Values of the result's shape, added in the end.
+            index: Int32; row r of an image of len(index) rows becomes its row index[r], which
+                `residual` is read at too.
         """
         (m, k), n = codes.shape, weight.shape[0]
-        kind = dtype if output_scale is None else torch.int8
-        result = torch.empty((m, n), dtype=kind, device=codes.device)
-        inverse = 1.0 if output_scale is None else 1 / output_scale
+        coded, adds = output_scale is not None, residual is not None
+        result = torch.empty((m, n), dtype=torch.int8 if coded else dtype, device=codes.device)
+        added = result if residual is None else residual.contiguous()
+        pointers = (codes, weight, scale, bias, added, scale if index is None else index, result)
+        sizes = (m, n, k, m if index is None else index.numel())
+        stage = (1.0 if output_scale is None else 1 / output_scale, relu, coded, adds)
 
         def launch(blocks: tuple[int, int, int, int]) -> None:
             rows, cols, depth, warps = blocks
             grid = (triton.cdiv(m, rows), triton.cdiv(n, cols))
-            arguments: tuple[Any, ...] = (codes, weight, scale, bias, result, m, n, k, inverse)
-            fused = (relu, output_scale is not None)
-            _product[grid](*arguments, *fused, rows, cols, depth, num_warps=warps)
+            arguments: tuple[Any, ...] = (*pointers, *sizes, *stage, index is not None)
+            _product[grid](*arguments, rows, cols, depth, num_warps=warps)
 
-        launch(self._blocks((m, n, k, relu, output_scale is not None), launch, codes.device))
+        launch(_blocks((m, n, k, coded, adds, str(codes.device)), launch, codes.device))
         return result
 
-    def _blocks(
-        self, key: tuple[int, int, int, bool, bool], launch: Any, device: torch.device
-    ) -> tuple[int, int, int, int]:
-        """Return the fastest tile of a shape; timed once, on a GPU alone."""
-        from costmodels.measuring.device import time_ms
+    def layer_norm(
+        self,
+        values: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+        epsilon: float,
+        step: float | None = None,
+        index: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Return each row normalised (see `Kernels.layer_norm`)."""
+        return triton_rows.norm_rows(values, weight, bias, epsilon, step, index)
 
-        if device.type != "cuda":
-            return _BLOCKS[2]
-        if key not in self._best:
-            times = {blocks: time_ms(partial(launch, blocks), device) for blocks in _BLOCKS}
-            self._best[key] = min(times, key=lambda blocks: times[blocks])
-        return self._best[key]
+    def window_attention(
+        self,
+        codes: torch.Tensor,
+        bias: torch.Tensor,
+        regions: torch.Tensor | None,
+        tokens: int,
+        score_scale: float,
+        output_factor: float,
+    ) -> torch.Tensor:
+        """Return attention's codes (see `Kernels.window_attention`)."""
+        return triton_attention.window_attention(
+            codes, bias, regions, tokens, score_scale, output_factor
+        )
+
+
+def _blocks(
+    key: tuple[int, int, int, bool, bool, str], launch: Any, device: torch.device
+) -> tuple[int, int, int, int]:
+    """Return the fastest tile of a shape; timed once, on a GPU alone."""
+    from costmodels.measuring.device import time_ms
+
+    if device.type != "cuda":
+        return _BLOCKS[2]
+    if key not in _BEST:
+
+        def taken(blocks: tuple[int, int, int, int]) -> float:
+            return time_ms(partial(launch, blocks), device, repeats=3, graph=True)
+
+        _BEST[key] = min(_BLOCKS, key=taken)
+    return _BEST[key]
