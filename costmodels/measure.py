@@ -86,7 +86,7 @@ def measure(options: MeasureOptions) -> dict[str, Any]:
     ]
     return {
         "device": describe_device(device),
-        "options": asdict(options),
+        "options": {key: value for key, value in asdict(options).items() if key != "out"},
         "rows": [asdict(row) for row in rows],
         "savings": savings(rows),
     }

@@ -48,7 +48,7 @@ class Kernel:
         kind: What a profile may have own rates for: "product", "batched_product", the same with
             "unaligned_" before it (sizes that 8 does not divide), "integer_product", "pointwise",
             "convolution", "grouped", "stem" and "patches" (convolutions of an image), "depthwise",
-            "attention", or the function of element-wise and row-wise work.
+            "attention", "integer_attention", or the function of element-wise and row-wise work.
         rows: Rows of a norm or softmax, windows of a pool, blocks of queries of an attention.
         depth: Steps of the reduction that follow one another.
     """

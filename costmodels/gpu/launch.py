@@ -165,7 +165,7 @@ class _Launcher:
             gemms,
             activation_bytes=moved * self._widths(gemms[0].precision, 8)[0],
             elements=moved + scores,
-            kind="attention",
+            kind="attention" if gemms[0].precision in ("fp32", "fp16") else "integer_attention",
             rows=first.repeats * -(-queries // _QUERIES),
             depth=softmax.row_length,
         )

@@ -11,7 +11,12 @@ from costmodels.gpu.kernel import Kernel
 from costmodels.gpu.launch import kernels
 from costmodels.measuring.int8_kernels import choose_kernels
 from costmodels.measuring.runtime import TORCH
-from costmodels.measuring.trace import Operation, element_wise, product_layer
+from costmodels.measuring.trace import (
+    Operation,
+    attention_on_codes,
+    element_wise,
+    product_layer,
+)
 from costmodels.workload import Workload
 
 TYPES = {
@@ -66,6 +71,12 @@ _ATTENTIONS = (
     (16, 1024, 32),
     (32, 1024, 64),
 )
+# Windows, tokens of a window, heads and channels of a head, of Swin's stages at batches of 1 to 32.
+_WINDOWS = tuple(
+    (batch * windows, 49, heads, 32)
+    for batch in (1, 8, 32)
+    for windows, heads in ((64, 3), (16, 6), (4, 12), (1, 24), (64, 4))
+)
 _ELEMENTS = tuple(4**power for power in range(5, 14)) + tuple(2 * 4**p for p in range(9, 13))
 _ROW_LENGTHS = (48, 96, 197, 384, 768, 1024)
 
@@ -114,6 +125,7 @@ def micro_kernels(
     found += [kernel for count in counts for kernel in _without_products(count, floating)]
     if "int8" in precisions:
         found += [kernel for count in counts for kernel in _on_codes(count, floating)]
+        found += [window_attention(*sizes) for sizes in _WINDOWS]
     return [k for k in found if sum(gemm.macs for gemm in k.kernel.gemms) <= most_macs]
 
 
@@ -219,6 +231,33 @@ def _on_codes(count: int, precision: str) -> Iterator[MicroKernel]:
     yield _micro(f"quantize {count} int8", [wide], "int8", quantizer)
     narrow = element_wise("table", "table", count, input_bits=8, output_bits=8)
     yield _micro(f"table {count} int8", [narrow], "int8", table)
+    for length in _ROW_LENGTHS:
+        yield _norm_to_codes(max(1, count // length), length, precision)
+
+
+def _norm_to_codes(rows: int, length: int, precision: str) -> MicroKernel:
+    def build(device: torch.device) -> Callable[[], object]:
+        int8, values = choose_kernels("auto", device), _operand((rows, length), precision, device)
+        factor, offset = (_operand((length,), precision, device) for _ in range(2))
+        return lambda: int8.layer_norm(values, factor, offset, 1e-5, 0.05)
+
+    norm = element_wise("row_norm", "row_norm", rows * length, length, output_bits=8)
+    return _micro(f"row_norm {rows}x{length} int8", [norm], "int8", build)
+
+
+def window_attention(windows: int, tokens: int, heads: int, head: int) -> MicroKernel:
+    """Return attention within windows on INT8 codes."""
+    operations = attention_on_codes("attention", windows * heads, tokens, head)
+
+    def build(device: torch.device) -> Callable[[], object]:
+        int8, tile = choose_kernels("auto", device), max(16, 1 << (tokens - 1).bit_length())
+        codes = _operand((windows * tokens, 3 * heads * head), "int8", device)
+        bias = torch.zeros(heads, tile, tile, device=device)
+        bias[:, :, tokens:] = -30000
+        return lambda: int8.window_attention(codes, bias, None, tokens, 1e-4, 1.0)
+
+    name = f"window_attention {windows}x{tokens}x{heads}x{head} int8"
+    return _micro(name, operations, "int8", build)
 
 
 def _micro(

@@ -134,7 +134,8 @@ class Bench:
         model = model.to(self.device)
         if precision == "int8":
             calibration = images(2, size, "fp32", self.device)
-            quantize_linears(model, calibration, choose_kernels("auto", self.device))
+            int8 = choose_kernels("auto", self.device)
+            quantize_linears(model, calibration, int8, fused=True)
         return self.placed(model), size
 
     def placed(self, model: torch.nn.Module) -> torch.nn.Module:

@@ -203,6 +203,16 @@ def element_wise(
     return VectorOperation(label, function, max(1, count), row, input_bits, output_bits, fused)
 
 
+def attention_on_codes(label: str, repeats: int, tokens: int, head: int) -> list[Operation]:
+    """Return attention of `repeats` windows and heads over `tokens` of `head` INT8 codes."""
+    scores = repeats * tokens * tokens
+    return [
+        product_layer(f"{label}.qk", "matmul", (tokens, head, tokens), repeats, bits=8),
+        VectorOperation(f"{label}.softmax", "softmax", scores, tokens, 8, 8),
+        product_layer(f"{label}.av", "matmul", (tokens, tokens, head), repeats, bits=8),
+    ]
+
+
 def _function(name: str, tensors: list[torch.Tensor], result: torch.Tensor) -> str:
     """Return what an element-wise operator, norm or pool is called in a workload."""
     if name in _NORMS or name in _BATCH_NORMS:

@@ -1,12 +1,18 @@
 """The kernels of a network with INT8 layers: what `trace` cannot see of kernels outside PyTorch."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
 from costmodels.measuring.int8_kernels import Kernels
-from costmodels.measuring.trace import Recorder, element_wise, product_layer
+from costmodels.measuring.trace import (
+    Recorder,
+    attention_on_codes,
+    element_wise,
+    product_layer,
+)
 from costmodels.workload import Workload
 
 
@@ -61,18 +67,51 @@ class _Recorded:
         weight: torch.Tensor,
         scale: torch.Tensor,
         bias: torch.Tensor,
+        *,
+        residual: torch.Tensor | None = None,
         **stage: Any,
     ) -> torch.Tensor:
         """Record a product and return what its output stage gives."""
-        label = f"{len(self.recorder.operations)}.linear"
         sizes = codes.shape[0], codes.shape[1], weight.shape[0]
-        result_bits = 16 if stage.get("output_scale") is None else 8
-        layer = product_layer(label, "linear", sizes, bits=8, output_bits=result_bits)
+        bits = 16 if stage.get("output_scale") is None else 8
+        layer = product_layer(self._label("linear"), "linear", sizes, bits=8, output_bits=bits)
+        if residual is not None:  # an FP16 operand more: two bytes, as of two codes
+            read = layer.input_elements + 2 * residual.numel()
+            layer = replace(layer, input_elements=read)
         self.recorder.operations.append(layer)
         with _disable_current_modes():
-            return self.inner.linear(codes, weight, scale, bias, **stage)
+            return self.inner.linear(codes, weight, scale, bias, residual=residual, **stage)
 
-    def _note(self, function: str, count: int, input_bits: int = 16) -> None:
-        label = f"{len(self.recorder.operations)}.{function}"
-        codes = element_wise(label, function, count, input_bits=input_bits, output_bits=8)
-        self.recorder.operations.append(codes)
+    def layer_norm(
+        self,
+        values: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+        epsilon: float,
+        step: float | None = None,
+        index: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Record a norm of rows and return what it gives."""
+        bits = 16 if step is None else 8
+        self._note("row_norm", values.numel(), values.shape[-1], output_bits=bits)
+        with _disable_current_modes():
+            return self.inner.layer_norm(values, weight, bias, epsilon, step, index)
+
+    def window_attention(self, codes: torch.Tensor, bias: torch.Tensor, *rest: Any) -> torch.Tensor:
+        """Record attention on codes and return its codes."""
+        tokens, heads = rest[1], bias.shape[0]
+        sizes = codes.shape[0] // tokens * heads, tokens, codes.shape[1] // 3 // heads
+        self.recorder.operations += attention_on_codes(self._label("attention"), *sizes)
+        with _disable_current_modes():
+            return self.inner.window_attention(codes, bias, *rest)
+
+    def _note(
+        self, function: str, count: int, row: int = 1, input_bits: int = 16, output_bits: int = 8
+    ) -> None:
+        bits = {"input_bits": input_bits, "output_bits": output_bits}
+        self.recorder.operations.append(
+            element_wise(self._label(function), function, count, row, None, **bits)
+        )
+
+    def _label(self, what: str) -> str:
+        return f"{len(self.recorder.operations)}.{what}"
