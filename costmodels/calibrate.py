@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from costmodels.board import load_gpu
 from costmodels.errors import CostModelError
 from costmodels.measuring.options import run_command
-from costmodels.measuring.record import document, read_record, save
+from costmodels.measuring.record import check_out, document, read_record, save
 
 if TYPE_CHECKING:
     from costmodels.measuring.timing import Plan
@@ -179,8 +179,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _calibrate_and_save(options: CalibrateOptions) -> str:
-    found = calibrate(options)
     out = options.out or f"profile_{options.device}.json"
+    check_out(out)
+    found = calibrate(options)
     save(out, found)
     fitted = json.dumps({"parameters": found["parameters"], "errors": found["errors"]}, indent=1)
     return f"{fitted}\n{found['backing']}\nwritten: {out}"

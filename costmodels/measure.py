@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from costmodels.errors import CostModelError
 from costmodels.measuring.options import run_command
-from costmodels.measuring.record import save
+from costmodels.measuring.record import check_out, save
 
 if TYPE_CHECKING:
     import torch
@@ -196,8 +196,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _measure_and_save(options: MeasureOptions) -> str:
-    record = measure(options)
     out = options.out or f"measured_{options.model}.json"
+    check_out(out)
+    record = measure(options)
     save(out, record)
     return f"{table(record)}\nwritten: {out}"
 

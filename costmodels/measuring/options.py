@@ -44,7 +44,7 @@ def run_command(
     description: str,
     work: Callable[[Options], str],
 ) -> int:
-    """Run a command; return its exit code: 0 done, 2 wrong input, said in one line.
+    """Run a command; return its exit code: 0 done, 2 wrong input, 130 interrupted, said in a line.
 
     Args:
         kind: Its options.
@@ -61,6 +61,9 @@ def run_command(
     except CostModelError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted: nothing is written", file=sys.stderr)
+        return 130
     return 0
 
 

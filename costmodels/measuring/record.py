@@ -5,6 +5,7 @@ it launched and how often, so that the fit can be repeated without the device.
 """
 
 import json
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
@@ -99,14 +100,27 @@ def save(path: str | Path, content: Mapping[str, Any]) -> None:
     Raises:
         CostModelError: The file cannot be written, or a value is not finite.
     """
+    check_out(path)
     target = Path(path)
-    if not target.parent.is_dir():
-        raise CostModelError(f"out={path} cannot be written: there is no folder {target.parent}")
     try:
         as_yaml = target.suffix == ".yaml"
         write_atomic(target, _profile_text(content) if as_yaml else _text(content))
     except (OSError, ValueError) as error:
         raise CostModelError(f"out={path} cannot be written: {error}") from None
+
+
+def check_out(path: str | Path) -> None:
+    """Raise CostModelError where no file can be written, before minutes of measuring.
+
+    Raises:
+        CostModelError: There is no such folder, it cannot be written to, or the path is a folder.
+    """
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise CostModelError(f"out={path} cannot be written: there is no folder {target.parent}")
+    if target.is_dir() or not os.access(target.parent, os.W_OK):
+        what = "it is a folder" if target.is_dir() else f"{target.parent} is not yours to write to"
+        raise CostModelError(f"out={path} cannot be written: {what}")
 
 
 def _text(content: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from costmodels import calibrate as command
+from costmodels import measure as measuring
 from costmodels.board import load_gpu
 from costmodels.calibrate import CalibrateOptions, calibrate
 from costmodels.errors import CostModelError
@@ -297,6 +298,29 @@ def test_mistakes_get_one_line_and_exit_2(arguments, message, capsys, monkeypatc
     assert command.main(arguments) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("module", [command, measuring])
+def test_a_file_that_cannot_be_written_is_said_before_measuring(
+    module, tmp_path, capsys, monkeypatch
+) -> None:
+    monkeypatch.setattr(module, module.__name__.split(".")[-1], None)  # would fail if called
+    assert module.main(["device=cpu", f"out={tmp_path / 'absent' / 'x.json'}"]) == 2
+    assert "there is no folder" in capsys.readouterr().err
+    assert module.main(["device=cpu", f"out={tmp_path}"]) == 2
+    assert "it is a folder" in capsys.readouterr().err
+
+
+def test_an_interrupted_calibration_says_so_and_writes_nothing(
+    tmp_path, capsys, monkeypatch
+) -> None:
+    def stop(options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "calibrate", stop)
+    assert command.main(["device=cpu", f"out={tmp_path / 'x.json'}"]) == 130
+    error = capsys.readouterr().err
+    assert error == "interrupted: nothing is written\n" and not list(tmp_path.iterdir())
 
 
 def test_an_unknown_model_is_named(monkeypatch) -> None:
