@@ -104,6 +104,7 @@ class HardwareSettings:
 class CostSettings:
     """The cost models."""
 
+    batch: int = setting(1, "images that run together; times and DRAM bytes are the batch's")
     cycles: str = setting("closed_form", "cycles of the arrays: closed_form or scalesim (equal)")
     drain: bool = setting(False, "closed_form: output-stationary arrays shift results out by fold")
     overlap: bool = setting(False, "closed_form: the next fold's weights load during this one")

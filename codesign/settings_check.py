@@ -38,6 +38,7 @@ AT_LEAST: dict[str, float] = {
     "retries": 0,
     "timeout_s": 0,
     "sampler.population": 2,
+    "cost.batch": 1,
     "teacher.epochs": 0,
     "teacher.batch_size": 1,
     "quantize.calibration_images": 1,

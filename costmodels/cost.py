@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass  # not frozen: every estimate makes one an operation, and frozen ones are slow to make
 class LayerCost:
-    """The cost of one operation of a workload on the FPGA template, for one image.
+    """The cost of one operation on the FPGA template, for all images of the batch.
 
     Attributes:
         name: Name of the operation; fused vector work is counted in its matrix layer.
@@ -41,11 +41,13 @@ class Cost:
         metrics: Value by dotted name, for example "fpga.latency_ms"; the unit ends the name.
         layers: Cost of each operation, in execution order.
         provenance: What backs the figures, by the longest matching prefix of the metric's name.
+        batch: Images that run together.
     """
 
     metrics: Mapping[str, float]
     layers: tuple[LayerCost, ...]
     provenance: Mapping[str, str]
+    batch: int = 1
 
     def source(self, metric: str) -> str:
         """Return what backs `metric`: the provenance under the longest prefix of its name.
@@ -61,6 +63,7 @@ class Cost:
     def to_json(self) -> dict[str, Any]:
         """Return the cost as JSON-able values."""
         return {
+            "batch": self.batch,
             "metrics": dict(self.metrics),
             "layers": [asdict(layer) for layer in self.layers],
             "provenance": dict(self.provenance),

@@ -1,4 +1,4 @@
-"""Energy for one image: relative figures, to rank designs with, not to size a supply by.
+"""Energy of an image or a batch: relative figures, to rank designs with, not to size a supply by.
 
 A LUT or a DSP at work, a bit of on-chip memory and a bit of DRAM have an energy
 (`reference/energy.csv`, a source for each); what works for a product or an element are the LUTs and
@@ -39,14 +39,14 @@ def energy_mj(
     board: Board,
     memories: Mapping[str, Blocks],
 ) -> NDArray[np.float64]:
-    """Return the energy in millijoules of one image on every accelerator of a grid.
+    """Return the energy in millijoules of a workload on every accelerator of a grid.
 
     Args:
         planned: The layers on their engines.
         widths: Bits a cycle that each layer reads and writes, shape (accelerators, layers, 3).
         timing: Cycles and bytes of every operation.
         operations: The work of the vector unit.
-        seconds: Time of an image, shape (accelerators,).
+        seconds: Its time, shape (accelerators,).
         board: Their board.
         memories: The memories' blocks by name.
     """
@@ -66,7 +66,7 @@ def on_chip_mj(
     dataflow: str,
     memories: Mapping[str, Buffer],
 ) -> dict[str, float]:
-    """Return the on-chip energy in millijoules of one image before calibration, by part.
+    """Return the on-chip energy in millijoules of a workload before calibration, by part.
 
     Args:
         placements: The matrix layers on their engines.
@@ -126,7 +126,7 @@ def _on_chip_mj(
 
 
 def dram_mj(layers: Sequence[LayerCost], board: Board) -> float:
-    """Return the energy in millijoules of the bytes one image moves to and from DRAM."""
+    """Return the energy in millijoules of the bytes a workload moves to and from DRAM."""
     return _moved_mj(sum(layer.dram_bytes for layer in layers), board)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from costmodels import fpga, gpu
 from costmodels.accelerator import Accelerator
+from costmodels.batch import batched
 from costmodels.board import load_board, load_gpu
 from costmodels.cost import Cost, LayerCost
 from costmodels.cycles import CYCLE_MODELS, CycleModel
@@ -28,6 +29,7 @@ def estimate(
     workload: Workload,
     accelerator: Accelerator,
     *,
+    batch: int = 1,
     cycles: str | CycleModel = "closed_form",
     fabric: str = "yosys",
     gpus: Sequence[str] = (),
@@ -35,19 +37,23 @@ def estimate(
     gpu_precision: str = "int8",
     cache_dir: str | Path | None = None,
 ) -> Cost:
-    """Price a network on an accelerator, and on GPUs, for one image.
+    """Price a network on an accelerator, and on GPUs, for one image or a batch of them.
 
-    A design larger than its board is priced all the same; its percentages exceed 100.
+    A batch runs together, layer by layer (`batch.batched`): latency, cycles and DRAM bytes, on GPUs
+    too, are those of the whole batch; "fpga.fps" counts images, and "fpga.energy_mj" and all of
+    "model." are of one image. A design larger than its board is priced all the same; its
+    percentages exceed 100.
 
     Args:
-        workload: The network.
+        workload: The network for one image.
         accelerator: The FPGA design.
+        batch: Images that run together.
         cycles: "closed_form" takes the arrays' cycles from the closed forms, "scalesim" from
             SCALE-Sim 3.0.0, whose sum is then also reported as "scalesim.cycles"; or a CycleModel,
             which has options for both.
         fabric: What prices multipliers in LUTs: "yosys", as synthesised, or "finn", FINN-R's
             formula, made for Vivado.
-        gpus: Names of the GPUs to price (files in `gpus/`), at batch 1.
+        gpus: Names of the GPUs to price (files in `gpus/`).
         gpu_profile: Runtime on the GPUs: a file in `gpu/profiles/`, or the path of one.
         gpu_precision: Kernels on the GPUs, "int8", "int4" (packed weights) or "fp16".
         cache_dir: Folder for SCALE-Sim's results, kept from run to run; None keeps none but those
@@ -61,16 +67,29 @@ def estimate(
     """
     model = cycle_model(cycles, cache_dir)
     check_accelerator(accelerator)
-    check_workload(workload)
-    priced, arrays = price_grid(workload, Grid.of(accelerator), model, fabric)
+    images = checked_batch(workload, batch)
+    priced, arrays = price_grid(images, Grid.of(accelerator), model, fabric, batch=batch)
     metrics = {
         name: float(values[0] if isinstance(values, np.ndarray) else values)
         for name, values in arrays.items()
     }
     metrics |= model_metrics(workload)
-    metrics |= gpu_metrics(workload, gpus, gpu_profile, gpu_precision)
+    metrics |= gpu_metrics(workload, gpus, gpu_profile, gpu_precision, batch)
     backing = {"gpu": gpu.load_profile(gpu_profile).backing} if gpus else {}
-    return Cost(metrics, priced.timing.layers(), provenance(model.backing, fabric) | backing)
+    return Cost(metrics, priced.timing.layers(), provenance(model.backing, fabric) | backing, batch)
+
+
+def checked_batch(workload: Workload, batch: int) -> Workload:
+    """Return the checked workload of a batch.
+
+    Raises:
+        CostModelError: The workload or the batch cannot be priced; the message names what is wrong.
+    """
+    check_workload(workload)
+    images = batched(workload, batch)
+    if images is not workload:
+        check_workload(images)
+    return images
 
 
 def cycle_model(cycles: str | CycleModel, cache_dir: str | Path | None = None) -> CycleModel:
@@ -87,32 +106,38 @@ def cycle_model(cycles: str | CycleModel, cache_dir: str | Path | None = None) -
 
 
 def price_grid(
-    workload: Workload, grid: Grid, model: CycleModel, fabric: str, planned: Plan | None = None
+    workload: Workload,
+    grid: Grid,
+    model: CycleModel,
+    fabric: str,
+    planned: Plan | None = None,
+    batch: int = 1,
 ) -> tuple[fpga.FpgaCost, dict[str, Any]]:
     """Return cost and metrics of checked accelerators of one kind.
 
     Metrics are arrays of shape (accelerators,), or numbers where they are the same for all.
 
     Args:
-        workload: The checked network.
+        workload: The checked network, of all images of the batch.
         grid: The accelerators.
         model: What gives the cycles of arrays.
         fabric: What prices multipliers in LUTs.
         planned: The layers on the grid's engines where that is known already.
+        batch: Images of the workload.
     """
     board = load_board(grid.kind.board)
     array_cycles = model.array_cycles(grid.kind, workload.name)
     priced = fpga.price(workload, grid, board, array_cycles, fabric, planned)
-    metrics = fpga.metrics(priced, grid, board)
+    metrics = fpga.metrics(priced, grid, board, batch)
     if model.name == "scalesim":
         metrics |= _scalesim_metrics(priced, grid)
     return priced, metrics
 
 
 def gpu_metrics(
-    workload: Workload, gpus: Sequence[str], profile_name: str, precision: str
+    workload: Workload, gpus: Sequence[str], profile_name: str, precision: str, batch: int = 1
 ) -> dict[str, float]:
-    """Return the latency of the network on each GPU by the metric's name; as in `estimate`."""
+    """Return the latency of a batch on each GPU by the metric's name; as in `estimate`."""
     if not gpus:
         return {}
     if isinstance(gpus, str):
@@ -121,7 +146,7 @@ def gpu_metrics(
     launched = _kernels(workload, precision, profile.fusion)
     return {
         f"gpu.{name}.latency_ms": float(
-            gpu.kernel_ms(gpu.kernel_work(launched, load_gpu(name), 1), profile).sum()
+            gpu.kernel_ms(gpu.kernel_work(launched, load_gpu(name), batch), profile).sum()
         )
         for name in gpus
     }

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from costmodels.accelerator import Accelerator
 from costmodels.cycles import CycleModel
 from costmodels.errors import CostModelError
-from costmodels.estimate import cycle_model, price_grid
+from costmodels.estimate import checked_batch, cycle_model, price_grid
 from costmodels.grid import Grid
 from costmodels.many import LAYER_FIGURES
-from costmodels.validate import check_accelerator, check_workload
+from costmodels.validate import check_accelerator
 from costmodels.workload import MatrixLayer, VectorOperation, Workload
 
 
@@ -47,9 +47,10 @@ def estimate_layers(
     formats: Sequence[Format],
     accelerator: Accelerator,
     *,
+    batch: int = 1,
     cycles: str | CycleModel = "closed_form",
 ) -> LayerCosts:
-    """Price each layer in each format, for one image.
+    """Price each layer in each format, for one image or a batch.
 
     A layer's cycles, bytes and utilisation are those that `estimate` gives it in a network whose
     other layers have any of the formats, as layers follow one another. Only reconfigurable PEs make
@@ -62,6 +63,7 @@ def estimate_layers(
             priced with it; the others are left out.
         formats: The formats.
         accelerator: The FPGA design.
+        batch: As for `estimate`.
         cycles: As for `estimate`.
 
     Raises:
@@ -76,8 +78,8 @@ def estimate_layers(
         _in_format(layer, choice, i) for i, choice in enumerate(formats) for layer in layers
     ]
     workload = Workload("formats", tuple(op for op in operations if op is not None), 0)
-    check_workload(workload)
-    priced, _ = price_grid(workload, Grid.of(accelerator), model, "yosys")
+    images = checked_batch(workload, batch)
+    priced, _ = price_grid(images, Grid.of(accelerator), model, "yosys")
     timing = priced.timing
     figures = {name: timing.figure(name)[0] for name in LAYER_FIGURES}
     figures["engine"] = np.array(timing.engines)

@@ -32,8 +32,8 @@ class FpgaCost:
             "memory_controller": numbers, or arrays of shape (accelerators,).
         memory: All memory blocks.
         timing: Cycles and bytes of each operation.
-        cycles: Clock cycles of one image, shape (accelerators,).
-        energy_mj: Relative energy of one image, shape (accelerators,).
+        cycles: Clock cycles of the workload, shape (accelerators,).
+        energy_mj: Relative energy of the workload, shape (accelerators,).
     """
 
     parts: Mapping[str, Fabric]
@@ -64,7 +64,7 @@ def price(
     """Price a checked workload on checked accelerators.
 
     Args:
-        workload: The network, for one image.
+        workload: The network, for one image or a batch.
         grid: The accelerators.
         board: What they are built on.
         array_cycles: Cycles of the layers placed on arrays.
@@ -102,8 +102,10 @@ def price(
     return FpgaCost(parts, memory, timing, cycles, energy)
 
 
-def metrics(cost: FpgaCost, grid: Grid, board: Board) -> dict[str, Any]:
+def metrics(cost: FpgaCost, grid: Grid, board: Board, batch: int = 1) -> dict[str, Any]:
     """Return the cost as metrics by dotted name; percentages are of the whole board.
+
+    Times and bytes are those of the whole batch, images a second and energy those of an image.
 
     Each is an array of shape (accelerators,), or a number where it is the same for all.
     """
@@ -118,13 +120,13 @@ def metrics(cost: FpgaCost, grid: Grid, board: Board) -> dict[str, Any]:
     }
     values: dict[str, Any] = {
         "fpga.latency_ms": milliseconds,
-        "fpga.fps": 1e3 / milliseconds,
+        "fpga.fps": batch * 1e3 / milliseconds,
         "fpga.cycles": cost.cycles,
         "fpga.compute_cycles": timing.compute_cycles.sum(axis=1),
         "fpga.vector_cycles": timing.vector_cycles.sum(axis=1),
         "fpga.dram_cycles": timing.dram_cycles.sum(axis=1),
         "fpga.dram_mb": timing.dram_bytes.sum(axis=1) / 1e6,
-        "fpga.energy_mj": cost.energy_mj,
+        "fpga.energy_mj": cost.energy_mj / batch,
     }
     for name, (amount, limit) in used.items():
         values["fpga.bram36" if name == "bram" else f"fpga.{name}"] = amount

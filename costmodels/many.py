@@ -14,11 +14,18 @@ from costmodels.cost import Cost
 from costmodels.cycles import CycleModel
 from costmodels.engines import plan
 from costmodels.errors import CostModelError
-from costmodels.estimate import cycle_model, estimate, gpu_metrics, model_metrics, price_grid
+from costmodels.estimate import (
+    checked_batch,
+    cycle_model,
+    estimate,
+    gpu_metrics,
+    model_metrics,
+    price_grid,
+)
 from costmodels.grid import Grid, split
 from costmodels.latency import Timing
 from costmodels.provenance import provenance
-from costmodels.validate import check_accelerators, check_workload
+from costmodels.validate import check_accelerators
 from costmodels.workload import MatrixLayer, Workload
 
 # Figures of `LayerCost` that `estimate_many` returns as arrays when asked.
@@ -62,13 +69,14 @@ def estimate_many(
     accelerators: Sequence[Accelerator],
     *,
     layers: Iterable[str] = (),
+    batch: int = 1,
     cycles: str | CycleModel = "closed_form",
     fabric: str = "yosys",
     gpus: Sequence[str] = (),
     gpu_profile: str = gpu.DEFAULT,
     gpu_precision: str = "int8",
 ) -> Costs:
-    """Price a network on many accelerators, for one image; each is priced as `estimate` does it.
+    """Price a network on many accelerators; each is priced as `estimate` does it.
 
     Accelerators that share a board, a dataflow, precision, multipliers and engines are priced
     together, and tiles are searched once for each distinct set of arrays and buffers, so that a
@@ -80,6 +88,7 @@ def estimate_many(
         accelerators: The FPGA designs, on any boards.
         layers: Figures to return for every operation, some of LAYER_FIGURES; 8 bytes (28 for
             "bound_by") an accelerator and operation each.
+        batch: As for `estimate`.
         cycles: As for `estimate`; SCALE-Sim's reports of full runs are not for many accelerators.
         fabric: As for `estimate`.
         gpus: As for `estimate`.
@@ -92,9 +101,10 @@ def estimate_many(
     model, wanted = cycle_model(cycles), tuple(layers)
     _check_options(model, wanted)
     check_accelerators(accelerators)
-    check_workload(workload)
-    metrics, figures = _price(workload, accelerators, model, fabric, wanted)
-    others = model_metrics(workload) | gpu_metrics(workload, gpus, gpu_profile, gpu_precision)
+    images = checked_batch(workload, batch)
+    metrics, figures = _price(images, batch, accelerators, model, fabric, wanted)
+    others = model_metrics(workload)
+    others |= gpu_metrics(workload, gpus, gpu_profile, gpu_precision, batch)
     metrics |= {name: np.full(len(accelerators), value) for name, value in others.items()}
     backing = {"gpu": gpu.load_profile(gpu_profile).backing} if gpus else {}
 
@@ -102,6 +112,7 @@ def estimate_many(
         return estimate(
             workload,
             accelerators[index],
+            batch=batch,
             cycles=model,
             fabric=fabric,
             gpus=gpus,
@@ -126,6 +137,7 @@ def _check_options(model: CycleModel, figures: Sequence[str]) -> None:
 
 def _price(
     workload: Workload,
+    batch: int,
     accelerators: Sequence[Accelerator],
     model: CycleModel,
     fabric: str,
@@ -134,7 +146,7 @@ def _price(
     metrics: dict[str, NDArray[np.float64]] = {}
     figures: dict[str, NDArray[Any]] = {}
     for at, grid in split(accelerators):
-        for where, timing, values in _chunks(workload, grid, model, fabric):
+        for where, timing, values in _chunks(workload, batch, grid, model, fabric):
             rows = at[where]
             for name, value in values.items():
                 column = metrics.setdefault(name, np.empty(len(accelerators)))
@@ -147,13 +159,13 @@ def _price(
 
 
 def _chunks(
-    workload: Workload, grid: Grid, model: CycleModel, fabric: str
+    workload: Workload, batch: int, grid: Grid, model: CycleModel, fabric: str
 ) -> Iterable[tuple[slice, Timing, dict[str, Any]]]:
     """Yield the grid's accelerators in parts of bounded size: where, layer by layer, metrics."""
     planned = plan(workload, grid.kind, load_board(grid.kind.board).dsp_type)
     length = max(1, _AT_ONCE // len(workload.operations))
     for where, part in grid.chunks(length):
-        priced, values = price_grid(workload, part, model, fabric, planned)
+        priced, values = price_grid(workload, part, model, fabric, planned, batch)
         yield where, priced.timing, values
 
 

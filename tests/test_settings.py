@@ -112,6 +112,7 @@ def test_bad_space_files(space, text, message):
         ("executor=dask", "executor: 'dask' is not one of ray, serial"),
         ("device=tpu", "device: 'tpu' is not one of auto, cpu, cuda"),
         ("sampler.name=cmaes", "sampler.name: 'cmaes' is not one of"),
+        ("cost.batch=0", "cost.batch=0 must be at least 1"),
         ("cost.cycles=guess", "cost.cycles: 'guess' is not one of closed_form, scalesim"),
         ("study=a/b", "study='a/b'"),
         ("objectives={}", "objectives is empty"),

@@ -185,6 +185,6 @@ def _stored_cost(run_dir: Path, trial: TrialRecord) -> Cost:
     try:
         stored = json.loads(path.read_text())["cost"]
         layers = tuple(LayerCost(**layer) for layer in stored["layers"])
-        return Cost(stored["metrics"], layers, stored["provenance"])
+        return Cost(stored["metrics"], layers, stored["provenance"], stored.get("batch", 1))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} does not hold the trial's cost: {error}") from error

@@ -21,6 +21,7 @@ from codesign.export.package import package_sv
 from codesign.export.scalesim_files import scalesim_files
 from codesign.export.schema import bundle_schemas
 from codesign.integer.model import IntegerModel
+from costmodels.batch import batched
 from costmodels.board import load_board
 from costmodels.engines import place
 from costmodels.estimate import Cost, LayerCost
@@ -58,7 +59,8 @@ def derived_files(
     """
     model = as_written(model)
     accelerator = design.accelerator
-    placements, _ = place(workload, accelerator, load_board(accelerator.board).dsp_type)
+    images = batched(workload, cost.batch)
+    placements, _ = place(images, accelerator, load_board(accelerator.board).dsp_type)
     memories, golden = memory_files(model), golden_files(model, codes)
     hardware = hardware_json(
         model,
@@ -75,7 +77,9 @@ def derived_files(
             for name, schema in bundle_schemas().items()
         },
         **scalesim_files(accelerator, placements, plain_name(model.name)),
-        "rtl/accelerator_pkg.sv": package_sv(model, accelerator, workload, memories.index),
+        "rtl/accelerator_pkg.sv": package_sv(
+            model, accelerator, workload, memories.index, batch=cost.batch
+        ),
         **memories.files,
         **golden.files,
         INTEGER_ONNX: onnx_bytes(integer_onnx(model)),
@@ -119,4 +123,4 @@ def read_cost(values: Mapping[str, Any]) -> Cost:
         TypeError: A layer has other keys.
     """
     layers = tuple(LayerCost(**layer) for layer in values["layers"])
-    return Cost(values["metrics"], layers, values["provenance"])
+    return Cost(values["metrics"], layers, values["provenance"], values.get("batch", 1))

@@ -7,6 +7,7 @@ from codesign.export.schedule import schedule, scheduled_tensors
 from codesign.integer.model import IntegerModel, IntegerNode
 from codesign.numerics.fixed_point import MAX_SHIFT, MULTIPLIER_BITS
 from costmodels.accelerator import Accelerator
+from costmodels.batch import batched
 from costmodels.board import Board, load_board
 from costmodels.buffers import Buffer, buffers
 from costmodels.engines import Build, Placement, place
@@ -31,19 +32,21 @@ def hardware_json(
     Args:
         model: The integer model; gives the widths of codes and accumulators.
         accelerator: The design's accelerator.
-        cost: Its cost; gives engine, cycles and DRAM traffic of each operation.
-        workload: What the network asks of it; gives shapes and fused work.
+        cost: Its cost; gives the batch, engine, cycles and DRAM traffic of each operation.
+        workload: What the network asks of it for one image; gives shapes and fused work.
         memories: What each file of mem/ holds, one entry a file.
         golden_memories: Likewise of golden/mem/.
     """
     board = load_board(accelerator.board)
-    placements, builds = place(workload, accelerator, board.dsp_type)
-    steps = schedule(model, accelerator, cost, workload, placements)
+    images = batched(workload, cost.batch)
+    placements, builds = place(images, accelerator, board.dsp_type)
+    steps = schedule(model, accelerator, cost, images, placements)
     return {
         "schema_version": 1,
         "model": model.name,
         "board": _board(board, accelerator),
         "clock_mhz": accelerator.clock_mhz,
+        "batch": cost.batch,
         "dataflow": accelerator.dataflow,
         "precision": accelerator.precision,
         "mac_pe": accelerator.mac_pe,
@@ -119,7 +122,7 @@ def _blocks(buffer: Buffer) -> dict[str, Any]:
 
 
 def _dram(steps: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Return the bytes of one inference, in all and by what they are."""
+    """Return the bytes of one inference (of a batch), in all and by what they are."""
     kinds = ("input", "weight", "constant", "output", "side")
     moved = {f"{kind}_bytes": sum(s["dram"][f"{kind}_bytes"] for s in steps) for kind in kinds}
     return {"bytes_per_inference": sum(moved.values()), **moved}

@@ -78,7 +78,8 @@ def _summary(accuracy: float, hardware: Mapping[str, Any], model: IntegerModel) 
             "",
             f"- validation accuracy of these integers: {accuracy:.4%}",
             f"- board {board['name']} ({board['part']}) at {hardware['clock_mhz']:g} MHz,"
-            f" {hardware['dataflow'].upper()} dataflow, {hardware['precision']} precision",
+            f" {hardware['dataflow'].upper()} dataflow, {hardware['precision']} precision, batch"
+            f" {hardware['batch']}",
             f"- input: shape {list(model.nodes[0].shape)} (B is the batch), {source.bits}-bit"
             f" codes, scale {source.scale!r}, zero point {source.zero_point}",
             f"- logits: shape {list(model.nodes[-1].shape)}, {logits.bits}-bit"
@@ -160,8 +161,8 @@ def _tiling(hardware: Mapping[str, Any]) -> str:
         if max(s.get("tiling", {}).get("tiles", {"": 1}).values()) > 1
     ]
     text = (
-        f"One image moves {dram['bytes_per_inference']} bytes: {dram['input_bytes']} of inputs,"
-        f" {dram['weight_bytes']} of weights, {dram['constant_bytes']} of biases, multipliers and"
+        f"{_images(hardware['batch'])} {dram['bytes_per_inference']} bytes:"
+        f" {dram['input_bytes']} of inputs, {dram['weight_bytes']} of weights, {dram['constant_bytes']} of biases, multipliers and"
         f" shifts, {dram['output_bytes']} of results. A layer is a product of an M x K matrix of"
         " inputs (an output pixel's window a row) and a K x N matrix of weights, `repeats` times."
     )
@@ -173,6 +174,10 @@ def _tiling(hardware: Mapping[str, Any]) -> str:
         f"{_table(columns, cut)}\n\nAll others are one tile. `schedule` in hardware.json has the"
         " bytes of each operand and what a tile occupies in each buffer."
     )
+
+
+def _images(batch: int) -> str:
+    return "One image moves" if batch == 1 else f"A batch of {batch} images moves"
 
 
 def _cost(cost: Cost) -> str:

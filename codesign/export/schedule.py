@@ -33,7 +33,7 @@ def schedule(
         model: Gives the tensors each operation reads and writes, and proved accumulators.
         accelerator: The design's accelerator.
         cost: Gives engine, cycles and DRAM bytes.
-        workload: Gives shapes and fused work.
+        workload: Gives shapes and fused work, of the whole batch.
         placements: The workload's matrix layers on their engines.
     """
     nodes = {node.name: node for node in model.nodes}

@@ -27,11 +27,13 @@ class Candidate:
         title: What it is, in words.
         design: The design.
         workload: Its network, for one image.
+        batch: Images that its prices are for.
     """
 
     title: str
     design: Design
     workload: Workload
+    batch: int = 1
 
 
 def candidate_of_space(space: str, design: str = "", changes: Sequence[str] = ()) -> Candidate:
@@ -130,7 +132,8 @@ class _Builder:
 
         self._check(design)
         recipe = recipe_of(self._settings.quantize)
-        return Candidate(title, design, workload(self._graph, design, recipe))
+        priced = workload(self._graph, design, recipe)
+        return Candidate(title, design, priced, self._settings.cost.batch)
 
     def _check(self, design: Design) -> None:
         for what, wanted, given in (

@@ -112,6 +112,7 @@ class EvaluationProblem:
         return estimate(
             self.workload(design),
             design.accelerator,
+            batch=self.settings.cost.batch,
             cycles=cycle_model(self.settings),
             fabric=self.settings.cost.fabric,
             gpus=tuple(self.settings.cost.gpus),

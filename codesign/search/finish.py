@@ -11,6 +11,7 @@ from codesign.search.progress import Progress
 from codesign.search.records import StudyRecord
 from codesign.search.rundir import RunDirectory
 from codesign.search.simulations import report_design
+from costmodels.batch import batched
 from costmodels.board import load_board
 from costmodels.engines import array_parts, place
 from costmodels.scalesim import Parallel, simulate_layer
@@ -50,7 +51,7 @@ def measure_front(
         assert trial.design is not None
         with _one_thread():
             accuracy = load().test_accuracy(files.model_file(trial.number).read_bytes())
-        simulated = simulate(load(), trial.design, cache_dir)
+        simulated = simulate(load(), trial.design, cache_dir, batch_of(record))
         different += simulated[DIFFERING]
         stored = files.read_design(trial.number)
         stored["front"] = {"test_accuracy": accuracy, **simulated}
@@ -91,7 +92,8 @@ def keep_reports(
     )
     for number, design in designs:
         try:
-            cycles = report_design(load().workload(design), design, folder, parallel)
+            workload = load().workload(design)
+            cycles = report_design(workload, design, folder, parallel, batch_of(record))
         except OSError as error:
             raise UserError(f"cost.reports={folder} cannot be written: {error}") from error
         progress.say(f"trial {number}: {cycles} array cycles by SCALE-Sim in full")
@@ -110,7 +112,12 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def simulate(problem: Problem, design: Design, cache_dir: Path) -> dict[str, float]:
+def batch_of(record: StudyRecord) -> int:
+    """Return how many images a study's prices are for; older studies do not say, and mean one."""
+    return int(record.settings.get("cost", {}).get("batch", 1))
+
+
+def simulate(problem: Problem, design: Design, cache_dir: Path, batch: int = 1) -> dict[str, float]:
     """Return SCALE-Sim's compute cycles of a design's arrays, and how many layers differ.
 
     Each distinct product is simulated once and kept in `cache_dir`.
@@ -121,9 +128,8 @@ def simulate(problem: Problem, design: Design, cache_dir: Path) -> dict[str, flo
     """
     accelerator = design.accelerator
     dataflow = accelerator.dataflow
-    placements, _ = place(
-        problem.workload(design), accelerator, load_board(accelerator.board).dsp_type
-    )
+    images = batched(problem.workload(design), batch)
+    placements, _ = place(images, accelerator, load_board(accelerator.board).dsp_type)
     total, differing = 0, 0
     for placed in array_parts(placements):
         layer, rows, cols = placed.layer, placed.rows, placed.cols

@@ -9,6 +9,7 @@ from typing import Any
 from codesign.design import Design
 from codesign.search.executors.base import Resources
 from codesign.settings import SearchSettings
+from costmodels.batch import batched
 from costmodels.board import load_board
 from costmodels.cycles import CycleModel
 from costmodels.engines import array_parts, place
@@ -76,7 +77,7 @@ def _map_by_ray(
 
 
 def report_design(
-    workload: Workload, design: Design, folder: Path, parallel: Parallel | None
+    workload: Workload, design: Design, folder: Path, parallel: Parallel | None, batch: int = 1
 ) -> int:
     """Keep SCALE-Sim's reports of full runs of every array layer of a design; return its cycles.
 
@@ -86,7 +87,8 @@ def report_design(
     from costmodels.scalesim import report_placements
 
     accelerator = design.accelerator
-    placements, _ = place(workload, accelerator, load_board(accelerator.board).dsp_type)
+    board, images = load_board(accelerator.board), batched(workload, batch)
+    placements, _ = place(images, accelerator, board.dsp_type)
     parts = array_parts(placements)
     cycles = report_placements(parts, accelerator, folder, workload.name, parallel=parallel)
     return sum(c * part.passes for c, part in zip(cycles, parts, strict=True))

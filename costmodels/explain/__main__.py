@@ -46,6 +46,10 @@ class ExplainOptions:
     trial: str = field(
         default="", metadata={"help": "with run: knee (if empty), best:<objective>, or a number"}
     )
+    batch: int = field(
+        default=0,
+        metadata={"help": "images that run together; 0: as the source has it, one for a file"},
+    )
     cycles: str = field(
         default="", metadata={"help": "cycles of the arrays; empty: the closed forms, or scalesim"}
     )
@@ -82,6 +86,7 @@ def run(arguments: Sequence[str]) -> Explanation:
         found.workload,
         found.accelerator,
         title=found.title,
+        batch=options.batch or found.batch,
         gpus=tuple(options.gpus),
         fabric=options.fabric,
         **cycles,

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from costmodels.accelerator import Accelerator
+from costmodels.batch import batched
 from costmodels.board import Board, load_board
 from costmodels.cost import Cost, LayerCost
 from costmodels.estimate import estimate
@@ -120,7 +121,7 @@ class Explanation:
 
     @property
     def gops(self) -> float:
-        """Operations attained over the whole image, in 1e9 a second."""
+        """Operations attained over the whole network, in 1e9 a second."""
         return 2 * sum(row.macs for row in self.rows) / self.cost.metrics["fpga.latency_ms"] / 1e6
 
     def cycles_bound_by(self, bound: str) -> int:
@@ -132,6 +133,7 @@ class Explanation:
         return {
             "schema_version": 1,
             "title": self.title,
+            "batch": self.cost.batch,
             "accelerator": asdict(self.accelerator),
             "metrics": dict(self.cost.metrics),
             "provenance": {name: self.cost.source(name) for name in self.cost.metrics},
@@ -149,6 +151,7 @@ def explain(
     accelerator: Accelerator,
     *,
     title: str = "",
+    batch: int = 1,
     gpus: Sequence[str] = (),
     **options: Any,
 ) -> Explanation:
@@ -158,15 +161,16 @@ def explain(
         workload: The network, for one image.
         accelerator: The template's parameters.
         title: What to call it; the workload's name where empty.
+        batch: Images that run together; rows are of all of them.
         gpus: GPUs to price as well.
         options: Further arguments of `estimate`.
 
     Raises:
         CostModelError: Something cannot be priced; the message names it.
     """
-    cost = estimate(workload, accelerator, gpus=gpus, **options)
+    cost = estimate(workload, accelerator, batch=batch, gpus=gpus, **options)
     board = load_board(accelerator.board)
-    rows = _rows(workload, cost, accelerator.clock_mhz)
+    rows = _rows(batched(workload, batch), cost, accelerator.clock_mhz)
     return Explanation(
         title or workload.name,
         accelerator,

@@ -98,7 +98,8 @@ def utilisation_png(explanation: Explanation) -> bytes:
     ax.bar(starts, -4.0, widths, align="edge", color=colours)  # time without multiplications too
     ax.axhline(0, color=_INK, lw=0.8)
     ax.set(xlim=(0, float(widths.sum())), ylim=(-4, 140), yticks=range(0, 101, 20))
-    ax.set_xlabel("time of one image in ms")
+    batch = explanation.cost.batch
+    ax.set_xlabel(f"time of {'one image' if batch == 1 else f'{batch} images'} in ms")
     ax.set_ylabel("utilisation of the engine in %")
     _legend(figure, [], "a bar a layer; below, all of its time; bound by")
     tops = [(float(s + w / 2), h) for s, w, h in zip(starts, widths, heights, strict=True)]

@@ -52,12 +52,14 @@ class Candidate:
         slug: The same as the name of a folder.
         workload: The network, for one image.
         accelerator: The hardware.
+        batch: Images that run together, as the bundle, study or space has it.
     """
 
     title: str
     slug: str
     workload: Workload
     accelerator: Accelerator
+    batch: int = 1
 
 
 def find_candidate(source: Source) -> Candidate:
@@ -130,7 +132,9 @@ def _of_bundle(source: Source) -> Candidate:
     accelerator = accelerator_from_json(read_json(path), str(path))
     workload = load_workload(folder / "workload.json")
     title = f"{workload.name} of bundle {folder.resolve().name}"
-    return Candidate(title, f"bundle-{folder.resolve().name}", workload, accelerator)
+    cost = folder / "cost.json"
+    batch = read_json(cost).get("batch", 1) if cost.is_file() else 1
+    return Candidate(title, f"bundle-{folder.resolve().name}", workload, accelerator, batch)
 
 
 def _of_workload(source: Source) -> Candidate:
@@ -161,7 +165,7 @@ def _of_codesign(source: Source) -> Candidate:
     except UserError as error:
         raise CostModelError(str(error)) from error
     slug = "".join(c if c.isalnum() or c in "-_" else "_" for c in slug)
-    return Candidate(found.title, slug, found.workload, found.design.accelerator)
+    return Candidate(found.title, slug, found.workload, found.design.accelerator, found.batch)
 
 
 _READERS = {

@@ -116,8 +116,10 @@ def _hardware(explanation: Explanation) -> str:
 
 def _print_totals(explanation: Explanation, notes: Notes, console: Console) -> None:
     m, total = explanation.cost.metrics, sum(row.cycles for row in explanation.rows)
+    batch = explanation.cost.batch
+    images = f" for a batch of {batch}" if batch > 1 else ""
     console.print(
-        f"latency {m['fpga.latency_ms']:.3f} ms, {m['fpga.fps']:.1f} images a second, "
+        f"latency {m['fpga.latency_ms']:.3f} ms{images}, {m['fpga.fps']:.1f} images a second, "
         f"{total:,} cycles {notes.mark('fpga.latency_ms')}"
     )
     bound = [
@@ -126,9 +128,10 @@ def _print_totals(explanation: Explanation, notes: Notes, console: Console) -> N
     ]
     console.print(f"bound by: {', '.join(bound)} of the cycles")
     console.print(
-        f"{m['model.macs'] / 1e6:.1f} M multiply-accumulates at {explanation.gops:.2f} GOP/s; "
+        f"{m['model.macs'] / 1e6:.1f} M multiply-accumulates an image at "
+        f"{explanation.gops:.2f} GOP/s; "
         f"DRAM {m['fpga.dram_mb']:.3f} MB {notes.mark('fpga.dram_mb')}; "
-        f"energy {m['fpga.energy_mj']:.3f} mJ {notes.mark('fpga.energy_mj')}"
+        f"energy {m['fpga.energy_mj']:.3f} mJ an image {notes.mark('fpga.energy_mj')}"
     )
     for name, value in m.items():
         if name.startswith("gpu."):

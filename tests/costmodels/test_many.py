@@ -93,14 +93,21 @@ def assert_equal(costs: Costs, index: int, one: Cost) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(networks(), designs(), st.sampled_from(["yosys", "finn"]), st.booleans())
+@given(
+    networks(),
+    designs(),
+    st.sampled_from(["yosys", "finn"]),
+    st.booleans(),
+    st.sampled_from([1, 3]),
+)
 def test_many_are_priced_as_one(
-    workload: Workload, grid: list[Accelerator], fabric: str, drain: bool
+    workload: Workload, grid: list[Accelerator], fabric: str, drain: bool, batch: int
 ) -> None:
     model = CycleModel(drain=drain, overlap=drain)
-    costs = estimate_many(workload, grid, layers=LAYER_FIGURES, cycles=model, fabric=fabric)
+    options: dict[str, Any] = {"cycles": model, "fabric": fabric, "batch": batch}
+    costs = estimate_many(workload, grid, layers=LAYER_FIGURES, **options)
     for i, accelerator in enumerate(grid):
-        assert_equal(costs, i, estimate(workload, accelerator, cycles=model, fabric=fabric))
+        assert_equal(costs, i, estimate(workload, accelerator, **options))
 
 
 def test_more_accelerators_than_are_priced_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,17 +22,19 @@ SMALL = Accelerator(
     **{f"{name}_buffer_kb": size for name, size in zip(BUFFERS, (1, 2, 1), strict=True)},
 )
 IN_LUTS = Accelerator(mac_pe="lut")
-CASES = [("mobilenet", SMALL), ("vit", SMALL), ("vit", None)]
+CASES = [("mobilenet", SMALL, 1), ("vit", SMALL, 1), ("vit", None, 1), ("mobilenet", SMALL, 3)]
 
 
 @cache
-def described(kind, accelerator):
+def described(kind, accelerator, batch=1):
     model, work, accelerator = network(kind, "mixed_4@0.5", accelerator)
-    cost = estimate(work, accelerator)
+    cost = estimate(work, accelerator, batch=batch)
     return hardware_json(model, accelerator, cost, work), cost, model
 
 
-@pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}-{'small' if case[1] else 'default'}")
+@pytest.fixture(
+    params=CASES, ids=lambda case: f"{case[0]}-{'small' if case[1] else 'default'}-{case[2]}"
+)
 def case(request):
     return described(*request.param)
 
@@ -88,7 +90,7 @@ def test_inputs_are_read_as_often_as_the_tile_loops_ask_for_them(case):
         if step["kind"] == "matmul":
             continue  # its operands may have changed places
         elements = math.prod(s if isinstance(s, int) else 1 for s in shapes[step["inputs"][0]])
-        once = elements * step["activation_bits"] / 8
+        once = hardware["batch"] * elements * step["activation_bits"] / 8
         tiling, times, bands = step["tiling"], 1, 1
         if "tiles" in tiling:
             counts, loops = tiling["tiles"], tiling["loop_order"]

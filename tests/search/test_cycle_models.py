@@ -57,12 +57,22 @@ def test_designs_are_priced_by_the_profiles_asked_for(graph, tmp_path):
     assert other.metrics["fpga.latency_ms"] == usual.metrics["fpga.latency_ms"]
 
 
+def test_designs_are_priced_for_the_batch_asked_for(graph, tmp_path):
+    design = uniform_design(graph)
+    one, four = (problem(graph, tmp_path, batch=n).price(design) for n in (1, 4))
+    assert (one.batch, four.batch) == (1, 4)
+    assert four.metrics["fpga.compute_cycles"] <= 4 * one.metrics["fpga.compute_cycles"]
+    assert four.metrics["fpga.latency_ms"] > one.metrics["fpga.latency_ms"]
+
+
 def test_another_cycle_model_is_refused_on_a_study(search):
     search("trials=2")
     with pytest.raises(UserError, match=r"cost\.cycles: closed_form -> scalesim.*study=NAME"):
         search("cost.cycles=scalesim")
     with pytest.raises(UserError, match=r"cost\.overlap: False -> True"):
         search("cost.overlap=true")
+    with pytest.raises(UserError, match=r"cost\.batch: 1 -> 8"):
+        search("cost.batch=8")
 
 
 def test_options_that_scalesim_has_not_are_refused(arguments):

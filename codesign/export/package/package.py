@@ -6,6 +6,7 @@ types, parameters in UpperCamelCase, types ending in _t and _e, no macros and no
 
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from codesign.export.memories.text import printable
@@ -23,6 +24,7 @@ from codesign.export.package.layers import OPERATIONS, layers
 from codesign.export.package.parameters import parameters
 from codesign.integer.model import IntegerModel
 from costmodels.accelerator import Accelerator
+from costmodels.batch import batched
 from costmodels.board import load_board
 from costmodels.engines import place
 from costmodels.workload import Workload
@@ -51,6 +53,8 @@ def package_sv(
     accelerator: Accelerator,
     workload: Workload,
     memories: Sequence[Mapping[str, Any]],
+    *,
+    batch: int = 1,
 ) -> str:
     """Return rtl/accelerator_pkg.sv.
 
@@ -59,11 +63,16 @@ def package_sv(
         accelerator: The accelerator it runs on.
         workload: What the model asks of hardware; gives engines and shapes.
         memories: The index of `memory_files`; layers refer to its files.
+        batch: Images that run together: how wide a layer sees an array of reconfigurable PEs may
+            depend on it. Sizes are those of one image.
 
     Raises:
         CostModelError: A layer has no engine on this accelerator.
     """
-    placements, builds = place(workload, accelerator, load_board(accelerator.board).dsp_type)
+    images, board = batched(workload, batch), load_board(accelerator.board)
+    placed, builds = place(images, accelerator, board.dsp_type)
+    pairs = zip(placed, workload.layers, strict=True)
+    placements = [replace(placement, layer=layer) for placement, layer in pairs]
     memory_names, layer_names = Identifiers("Memory"), Identifiers("Layer")
     memory_names.of("None")
     files = {e["path"]: memory_names.of(f"{e['layer']}.{e['role']}") for e in memories}

@@ -23,9 +23,10 @@ def cost_schema() -> dict[str, Any]:
     return document(
         "What the cost models say of a design",
         {
+            "batch": whole("images that run together", 1),
             "metrics": mapping(
                 real("value in the unit that ends the name: ms, mj, kb, mb (1e6 bytes), pct"),
-                "figure by dotted name, for one image",
+                "figure by dotted name; times and bytes of the batch, energy of one image",
             ),
             "layers": items(
                 closed(operation_cost()), "the operations in the order in which they run"

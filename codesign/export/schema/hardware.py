@@ -31,6 +31,7 @@ def hardware_schema() -> dict[str, Any]:
             "model": string("the model's name"),
             "board": _board(),
             "clock_mhz": real("clock of the whole design in MHz", positive=True),
+            "batch": whole("images that run together, layer by layer", 1),
             "dataflow": choice(DATAFLOWS, "output, weight or input stationary"),
             "precision": choice(PRECISIONS),
             "mac_pe": choice(("dsp", "lut"), "what the multipliers of MAC array and depthwise are"),
@@ -43,7 +44,10 @@ def hardware_schema() -> dict[str, Any]:
             ),
             "buffers": _buffers(),
             "dram": closed(
-                {"bytes_per_inference": whole("bytes of one image, in all"), **traffic()},
+                {
+                    "bytes_per_inference": whole("bytes of one inference of the batch, in all"),
+                    **traffic(),
+                },
                 text="the sums over the schedule",
             ),
             "number_formats": _number_formats(),
