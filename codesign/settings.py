@@ -156,6 +156,9 @@ class AcceleratorSettings:
     dataflow: list[str] = setting(["os", "ws", "is"], "what stays in the PEs: os, ws, is")
     precision: list[str] = setting(["static", "reconfigurable"], "static or reconfigurable PEs")
     mac_pe: list[str] = setting(["dsp"], "multipliers of MAC array and depthwise engine: dsp, lut")
+    fused_chains: list[bool] = setting(
+        [False], "attention, MBConv and MLPs band by band, on chip, where quicker: false, true"
+    )
     input_buffer_kb: list[int] = setting([32, 64, 128], "input buffer in kB, each half")
     weight_buffer_kb: list[int] = setting([32, 64, 128], "weight buffer in kB, each half")
     output_buffer_kb: list[int] = setting([32, 64, 128], "output buffer in kB, each half")

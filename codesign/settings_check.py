@@ -140,6 +140,8 @@ def _check_accelerator(accelerator: AcceleratorSettings) -> None:
             _no_repeats(key, values)
             for value in values:
                 _one_of(key, value, CHOICES[key])
+        elif name == "fused_chains":
+            _no_repeats(key, values)
         else:
             _check_list(key, values, 0 if name in MAY_BE_ZERO else 1, MAX_PES)
     for array in ("mac", "shift"):

@@ -322,6 +322,6 @@ def _only(fixed: Choice | None, choices: tuple[Choice, ...]) -> tuple[Choice, ..
 
 
 def _middle(choices: tuple[Choice, ...]) -> Choice:
-    """Return the median of numbers above zero, the first of words."""
-    numbers = sorted(c for c in choices if isinstance(c, int) and c > 0)
+    """Return the median of numbers above zero, the first of words and of yes and no."""
+    numbers = sorted(c for c in choices if type(c) is int and c > 0)
     return numbers[(len(numbers) - 1) // 2] if numbers else choices[0]

@@ -25,6 +25,9 @@ class Accelerator:
         depthwise_lanes: Lanes of the depthwise engine; 0 sends depthwise layers to the array.
         mac_pe: What multiplies in the MAC array and the depthwise lanes: "dsp", or "lut" to leave
             the DSPs alone; then nothing packs.
+        fused_chains: Attention, depthwise-separable blocks and MLPs run band by band, their
+            intermediate results on chip, where that is quicker (`costmodels.chains`); false runs
+            layer by layer.
     """
 
     board: str = "zcu104"
@@ -41,3 +44,4 @@ class Accelerator:
     vector_lanes: int = 16
     depthwise_lanes: int = 16
     mac_pe: str = "dsp"
+    fused_chains: bool = False

@@ -76,7 +76,14 @@ def estimate(
     metrics |= model_metrics(workload)
     metrics |= gpu_metrics(workload, gpus, gpu_profile, gpu_precision, batch)
     backing = {"gpu": gpu.load_profile(gpu_profile).backing} if gpus else {}
-    return Cost(metrics, priced.timing.layers(), provenance(model.backing, fabric) | backing, batch)
+    timing = priced.timing
+    return Cost(
+        metrics,
+        timing.layers(),
+        provenance(model.backing, fabric) | backing,
+        batch,
+        timing.chains(),
+    )
 
 
 def checked_batch(workload: Workload, batch: int) -> Workload:

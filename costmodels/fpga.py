@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from costmodels.accelerator import Accelerator
 from costmodels.board import Board
 from costmodels.buffers import Blocks, blocks, buffers
+from costmodels.chains import fuse_chains
 from costmodels.energy import energy_mj
 from costmodels.engines import Build, Placement, Plan, engine_sizes, grid_lane_widths, plan
 from costmodels.fabric import control_cost, reconfiguration_lut
@@ -79,6 +80,8 @@ def price(
     planned = planned or plan(workload, grid.kind, board.dsp_type)
     sizes = engine_sizes(planned, grid)
     timing = time_operations(workload, planned, sizes, grid, board, array_cycles)
+    if grid.kind.fused_chains:
+        timing = fuse_chains(timing, workload, planned, sizes, grid, board, array_cycles)
     cycles = timing.cycles.sum(axis=1)
     seconds = cycles / (grid.clock_mhz * 1e6)
     widths = grid_lane_widths(planned, *sizes, grid.kind.dataflow)

@@ -15,12 +15,12 @@ BUFFERS = ("input_buffer_kb", "weight_buffer_kb", "output_buffer_kb")
 SIZES = (*ARRAYS, *BUFFERS, "depthwise_lanes", "vector_lanes")
 
 _sizes = attrgetter(*SIZES)
-_kind = attrgetter("board", "dataflow", "precision", "mac_pe")
+_kind = attrgetter("board", "dataflow", "precision", "mac_pe", "fused_chains")
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Accelerators with the same board, dataflow, precision, multipliers and set of engines.
+    """Accelerators with the same board, dataflow, precision, multipliers, engines and chains.
 
     Which layer runs on which engine, and what the engines' PEs are built for, is the same for all
     of them, so that the cost models work this out once.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from costmodels import systolic
 from costmodels.board import Board
-from costmodels.cost import LayerCost
+from costmodels.cost import BOUNDS, ChainCost, LayerCost
 from costmodels.engines import Placement, Plan
 from costmodels.grid import Grid
 from costmodels.systolic import Integers, ceil_div
@@ -32,8 +32,30 @@ from costmodels.workload import MatrixLayer, VectorOperation, Workload
 # layers), and the dataflow to cycles of the same shape, all repeats included.
 ArrayCycles = Callable[[Sequence[Placement], Integers, Integers, str], Integers]
 _Number = TypeVar("_Number", np.int64, np.float64)
-_BOUNDS = ("array", "vector", "dram")
 _FIGURES = ("cycles", "compute_cycles", "vector_cycles", "dram_cycles", "dram_bytes")
+
+
+@dataclass(frozen=True)
+class Chained:
+    """What chains change in the timing of their operations (`chains.fuse_chains`).
+
+    Arrays have shape (accelerators, operations), as in `Timing`.
+
+    Attributes:
+        names: Names of the chains.
+        chain: Which of the chains an operation runs in, -1 where it runs alone.
+        cycles: Its share of the chain's cycles.
+        span: All of the chain's cycles.
+        bound: Which of array, vector and DRAM bounds the chain: 0, 1 or 2.
+        costs: Gives the chains that one of the accelerators runs.
+    """
+
+    names: tuple[str, ...]
+    chain: Integers
+    cycles: Integers
+    span: Integers
+    bound: NDArray[np.intp]
+    costs: Callable[[int], tuple[ChainCost, ...]]
 
 
 @dataclass(frozen=True)
@@ -53,6 +75,7 @@ class Timing:
         dram_cycles: Cycles of the DRAM.
         dram_bytes: Bytes moved.
         order: Indices of the operations as they are executed.
+        chained: What chains change, None where there are none.
     """
 
     names: tuple[str, ...]
@@ -64,27 +87,37 @@ class Timing:
     dram_cycles: Integers
     dram_bytes: Integers
     order: tuple[int, ...]
+    chained: Chained | None = None
 
     @cached_property
     def cycles(self) -> Integers:
-        """Clock cycles from first to last."""
-        return np.maximum(np.maximum(self.compute_cycles, self.vector_cycles), self.dram_cycles)
+        """Clock cycles from first to last, or the share of the chain's."""
+        alone = np.maximum(np.maximum(self.compute_cycles, self.vector_cycles), self.dram_cycles)
+        if self.chained is None:
+            return alone
+        return np.where(self.chained.chain < 0, alone, self.chained.cycles)
 
     @property
     def bound(self) -> NDArray[np.intp]:
         """Which of array, vector and DRAM sets the cycles: 0, 1 or 2, the first where equal."""
         busy = np.array([self.compute_cycles, self.vector_cycles, self.dram_cycles])
-        return busy.argmax(axis=0)
+        alone = busy.argmax(axis=0)
+        if self.chained is None:
+            return alone
+        return np.where(self.chained.chain < 0, alone, self.chained.bound)
 
     @property
     def utilisation(self) -> NDArray[np.float64]:
-        """Multiply-accumulates over the engine's capacity in the cycles."""
-        return self.macs / (self.cycles * self.capacity)
+        """Multiply-accumulates over the engine's capacity in the cycles, all of a chain's."""
+        cycles = self.cycles
+        if self.chained is not None:
+            cycles = np.where(self.chained.chain < 0, cycles, self.chained.span)
+        return self.macs / (cycles * self.capacity)
 
     def figure(self, name: str) -> NDArray[Any]:
         """Return an attribute of `LayerCost` in order of execution, (accelerators, operations)."""
         if name == "bound_by":
-            return np.array(_BOUNDS)[self.bound[:, self.order]]
+            return np.array(BOUNDS)[self.bound[:, self.order]]
         return getattr(self, name)[:, self.order]
 
     def layers(self, accelerator: int = 0) -> tuple[LayerCost, ...]:
@@ -93,11 +126,22 @@ class Timing:
             self.names,
             self.engines,
             *(getattr(self, name)[accelerator].tolist() for name in _FIGURES),
-            [_BOUNDS[bound] for bound in self.bound[accelerator].tolist()],
+            [BOUNDS[bound] for bound in self.bound[accelerator].tolist()],
             self.utilisation[accelerator].tolist(),
+            self._chain_names(accelerator),
         )
         made = list(map(LayerCost, *columns))
         return tuple([made[i] for i in self.order])
+
+    def chains(self, accelerator: int = 0) -> tuple[ChainCost, ...]:
+        """Return the chains that one of the accelerators runs, in order of execution."""
+        return () if self.chained is None else self.chained.costs(accelerator)
+
+    def _chain_names(self, accelerator: int) -> list[str | None]:
+        if self.chained is None:
+            return [None] * len(self.names)
+        names = self.chained.names
+        return [names[i] if i >= 0 else None for i in self.chained.chain[accelerator].tolist()]
 
 
 def analytical_cycles(

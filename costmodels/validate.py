@@ -33,7 +33,7 @@ _LANES = ("vector_lanes", "depthwise_lanes")
 _MAX_KB = 2**20
 _MAY_BE_ZERO = {"mac_rows", "mac_cols", "shift_rows", "shift_cols", "depthwise_lanes"}
 _GEOMETRY = ("in_height", "in_width", "in_channels", "out_channels")
-_LAYER_WORDS = ("name", "kind", "weight_scheme", "log2_share")
+_LAYER_WORDS = ("name", "kind", "weight_scheme", "log2_share", "inputs")
 _SIZES = tuple(f.name for f in fields(MatrixLayer) if f.name not in (*_LAYER_WORDS, *_GEOMETRY))
 _OPERATIONS = (MatrixLayer, VectorOperation)
 _VECTOR_SIZES = ("elements", "row_length", "input_bits", "output_bits")
@@ -57,6 +57,8 @@ def check_accelerator(accelerator: Accelerator) -> None:
     for name, value in vars(accelerator).items():
         if name == "clock_mhz":
             check_number("accelerator", name, value)
+        elif field.type is bool:
+            _check_truth(name, value)
         elif name not in _WORDS:
             most = MAX_PES if name in _LANES else _MAX_KB if name.endswith("_kb") else None
             check_whole("accelerator", name, value, zero=name in _MAY_BE_ZERO, most=most)
@@ -67,6 +69,11 @@ def check_accelerator(accelerator: Accelerator) -> None:
         _check_array(array, *(getattr(accelerator, f"{array}_{side}") for side in ("rows", "cols")))
     check_word("accelerator", "board", accelerator.board)
     load_board(accelerator.board)
+
+
+def _check_truth(name: str, value: Any) -> None:
+    if type(value) is not bool:
+        raise CostModelError(f"accelerator: {name} must be true or false, not {value!r}")
 
 
 def _check_array(array: str, rows: int, cols: int) -> None:
@@ -130,6 +137,9 @@ def check_workload(workload: Workload) -> None:
             raise CostModelError(f"workload: operation {i} is a {type(operation).__name__}")
         if not isinstance(operation.name, str):
             check_word(f"workload: operation {i}", "name", operation.name)
+        inputs = operation.inputs
+        if inputs and (type(inputs) is not tuple or not all(isinstance(x, str) for x in inputs)):
+            raise CostModelError(f"operation '{operation.name}': inputs must be a tuple of names")
     names = [layer.name for layer in workload.layers]
     known = set(names)
     if len(known) < len(names):

@@ -38,6 +38,9 @@ class MatrixLayer:
         in_channels: Input channels of the whole layer.
         out_channels: Output channels of the whole layer.
         log2_share: Share of the output channels that are log2 in a "mixed" layer, else 0.
+        inputs: What gives its operands, by name: the first one's, then, of a matmul, the second's.
+            An operation's name, whatever only moves its result seen through, or that of the
+            network's input or of a constant. Empty where it is not known.
     """
 
     name: str
@@ -62,6 +65,7 @@ class MatrixLayer:
     in_channels: int = 0
     out_channels: int = 0
     log2_share: float = 0.0
+    inputs: tuple[str, ...] = ()
 
     @property
     def macs(self) -> int:
@@ -84,6 +88,8 @@ class VectorOperation:
         output_bits: Width in bits of the codes written.
         fused_into: Name of the MatrixLayer whose output stage does this work before the result is
             stored, or None where the operands come from and go to memory.
+        inputs: What gives its operands, by name, as in `MatrixLayer`; a layer is named for its own
+            requantisation too.
     """
 
     name: str
@@ -93,6 +99,7 @@ class VectorOperation:
     input_bits: int = 8
     output_bits: int = 8
     fused_into: str | None = None
+    inputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

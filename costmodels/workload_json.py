@@ -69,7 +69,10 @@ def _operation(values: Any, where: str) -> MatrixLayer | VectorOperation:
     known = fields(_KINDS[kind])
     needed = {item.name for item in known if item.default is item.default_factory}
     _check_keys(values, needed, {item.name for item in known} | {"is"}, where)
-    return _KINDS[kind](**{key: value for key, value in values.items() if key != "is"})
+    given = {key: value for key, value in values.items() if key != "is"}
+    if isinstance(given.get("inputs"), list):
+        given["inputs"] = tuple(given["inputs"])
+    return _KINDS[kind](**given)
 
 
 def _check_keys(values: Any, needed: set[str], allowed: set[str], where: str) -> None:

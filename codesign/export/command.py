@@ -25,7 +25,7 @@ from codesign.search.records import StudyRecord, TrialRecord
 from codesign.search.rundir import RunDirectory
 from codesign.settings import SearchSettings
 from codesign.verify.printer import Printer
-from costmodels.estimate import Cost, LayerCost
+from costmodels.estimate import Cost
 
 PROGRAM = "codesign.export"
 _MEASURED = ("accuracy", "loss")
@@ -183,8 +183,6 @@ def _stored_cost(run_dir: Path, trial: TrialRecord) -> Cost:
     """
     path = RunDirectory(run_dir).design_file(trial.number)
     try:
-        stored = json.loads(path.read_text())["cost"]
-        layers = tuple(LayerCost(**layer) for layer in stored["layers"])
-        return Cost(stored["metrics"], layers, stored["provenance"], stored.get("batch", 1))
+        return Cost.from_json(json.loads(path.read_text())["cost"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} does not hold the trial's cost: {error}") from error

@@ -24,7 +24,7 @@ from codesign.integer.model import IntegerModel
 from costmodels.batch import batched
 from costmodels.board import load_board
 from costmodels.engines import place
-from costmodels.estimate import Cost, LayerCost
+from costmodels.estimate import Cost
 from costmodels.workload import Workload
 
 Files = dict[str, str | bytes]
@@ -120,7 +120,6 @@ def read_cost(values: Mapping[str, Any]) -> Cost:
 
     Raises:
         KeyError: A key is missing.
-        TypeError: A layer has other keys.
+        TypeError: A layer or a chain has other keys.
     """
-    layers = tuple(LayerCost(**layer) for layer in values["layers"])
-    return Cost(values["metrics"], layers, values["provenance"], values.get("batch", 1))
+    return Cost.from_json(values)

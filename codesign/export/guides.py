@@ -103,7 +103,8 @@ A layer takes (reported cycles + 1) x `repeats` x `passes` of its step in hardwa
 `compute_cycles` there. SCALE-Sim reports the index of the last cycle; a grouped convolution stands
 in the topology as one of its groups, an attention product as one of its heads; a shift array adds
 one power of two of an `apot` weight at a time. A layer that two arrays share is in both topologies,
-and takes as long as the slower.
+and takes as long as the slower. An operation of a chain runs band by band: its `compute_cycles` are
+those of its bands, each a product of its own.
 
 Heights and widths include the padding. Rows and columns that the stride does not reach are cut
 off, since SCALE-Sim knows no padding and rounds strides up. Products of matrices are convolutions

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from codesign.export.chains import chain_entries
 from codesign.export.schedule import schedule, scheduled_tensors
 from codesign.integer.model import IntegerModel, IntegerNode
 from codesign.numerics.fixed_point import MAX_SHIFT, MULTIPLIER_BITS
@@ -50,6 +51,7 @@ def hardware_json(
         "dataflow": accelerator.dataflow,
         "precision": accelerator.precision,
         "mac_pe": accelerator.mac_pe,
+        "fused_chains": accelerator.fused_chains,
         "engines": {name: _engine(name, builds.get(name), accelerator) for name in _ENGINES},
         "vector_unit": {
             "lanes": accelerator.vector_lanes,
@@ -61,6 +63,7 @@ def hardware_json(
         "layers": [_widths(node) for node in model.nodes if "weight" in node.tensors],
         "tensors": scheduled_tensors(model, steps),
         "schedule": steps,
+        "chains": chain_entries(cost, steps),
         "memories": [dict(entry) for entry in memories],
         "golden_memories": [dict(entry) for entry in golden_memories],
     }

@@ -57,6 +57,7 @@ def readme(
         "## ONNX": onnx_guide(model, present, mirrors),
         "## Layers": _layers(model, hardware) + "\n\n" + _LAYER_NOTES,
         "## Tiling and DRAM": _tiling(hardware),
+        "## Chains": _chains(hardware),
         "## SCALE-Sim": scalesim_guide(present),
         "## Cost": _cost(cost),
     }
@@ -148,6 +149,17 @@ powers of two; of a `mixed` layer the output channels in its `log2_channels` are
 uniform. weights.npz holds the integers themselves."""
 
 
+_CHAIN_COLUMNS = (
+    *("first operation", "kind", "operations", "bands of rows", "weights"),
+    *("cycles", "bound by"),
+)
+_CHAIN_NOTES = """\
+The operations of a chain run as one, band of rows by band, and what they hand on stays on chip: in
+step j operation s works on band j - s, and the next step begins when all are done. `chains` in
+hardware.json says which operations, which tensors stay and what each buffer holds; where a band
+begins and what a depthwise window keeps for the next one follows from `rows`."""
+
+
 def _tiling(hardware: Mapping[str, Any]) -> str:
     dram = hardware["dram"]
     cut = [
@@ -162,9 +174,10 @@ def _tiling(hardware: Mapping[str, Any]) -> str:
     ]
     text = (
         f"{_images(hardware['batch'])} {dram['bytes_per_inference']} bytes:"
-        f" {dram['input_bytes']} of inputs, {dram['weight_bytes']} of weights, {dram['constant_bytes']} of biases, multipliers and"
-        f" shifts, {dram['output_bytes']} of results. A layer is a product of an M x K matrix of"
-        " inputs (an output pixel's window a row) and a K x N matrix of weights, `repeats` times."
+        f" {dram['input_bytes']} of inputs, {dram['weight_bytes']} of weights,"
+        f" {dram['constant_bytes']} of biases, multipliers and shifts,"
+        f" {dram['output_bytes']} of results. A layer is a product of an M x K matrix of inputs"
+        " (an output pixel's window a row) and a K x N matrix of weights, `repeats` times."
     )
     if not cut:
         return text + " Every product fits the buffers in one tile."
@@ -174,6 +187,25 @@ def _tiling(hardware: Mapping[str, Any]) -> str:
         f"{_table(columns, cut)}\n\nAll others are one tile. `schedule` in hardware.json has the"
         " bytes of each operand and what a tile occupies in each buffer."
     )
+
+
+def _chains(hardware: Mapping[str, Any]) -> str:
+    """Return which operations run as one; empty where each runs alone."""
+    if not hardware["chains"]:
+        return ""
+    rows = [
+        (
+            c["name"],
+            c["kind"],
+            len(c["operations"]),
+            f"{c['bands']} of {c['rows']}",
+            "read once" if c["resident"] else "read for every band",
+            c["cycles"],
+            c["bound_by"],
+        )
+        for c in hardware["chains"]
+    ]
+    return f"{_CHAIN_NOTES}\n\n{_table(_CHAIN_COLUMNS, rows)}"
 
 
 def _images(batch: int) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from codesign.export.chains import ChainedSteps
 from codesign.integer.model import IntegerModel, IntegerNode
 from costmodels.accelerator import Accelerator
 from costmodels.engines import Placement
@@ -32,18 +33,19 @@ def schedule(
     Args:
         model: Gives the tensors each operation reads and writes, and proved accumulators.
         accelerator: The design's accelerator.
-        cost: Gives engine, cycles and DRAM bytes.
+        cost: Gives engine, cycles, DRAM bytes and chains.
         workload: Gives shapes and fused work, of the whole batch.
         placements: The workload's matrix layers on their engines.
     """
     nodes = {node.name: node for node in model.nodes}
-    matrices = _Matrices(workload, placements, accelerator)
+    chained = ChainedSteps(workload, cost)
+    matrices = _Matrices(workload, placements, accelerator, chained)
     vectors = {operation.name: operation for operation in workload.vector_operations}
     steps = []
     for layer in cost.layers:
         step = asdict(layer)
         if layer.name in vectors:
-            step |= _vector_step(vectors[layer.name])
+            step |= _vector_step(vectors[layer.name], chained)
             fused: Sequence[VectorOperation] = ()
         else:
             step |= matrices.step(layer.name, nodes[layer.name])
@@ -66,8 +68,13 @@ class _Matrices:
     """Describes the matrix layers."""
 
     def __init__(
-        self, workload: Workload, placements: Sequence[Placement], accelerator: Accelerator
+        self,
+        workload: Workload,
+        placements: Sequence[Placement],
+        accelerator: Accelerator,
+        chained: ChainedSteps,
     ) -> None:
+        self._chained = chained
         moved = layer_traffic(placements, accelerator)
         self.placed = {p.layer.name: (p, t) for p, t in zip(placements, moved, strict=True)}
         self.fused: dict[str, list[VectorOperation]] = {}
@@ -79,6 +86,11 @@ class _Matrices:
         """Return what is known of one layer besides its cost."""
         placement, traffic = self.placed[name]
         work = self.fused.get(name, [])
+        if name in self._chained:
+            tiling, dram = self._chained.bands(name), _dram(*self._chained.traffic(name))
+        else:
+            tiling = _tiling(traffic.tiling) if traffic.tiling else _streaming(placement)
+            dram = _dram(traffic, sum(side_bytes(vector) for vector in work))
         return {
             **{key: getattr(placement.layer, key) for key in _MATRIX_KEYS},
             "rows": placement.rows,
@@ -87,8 +99,8 @@ class _Matrices:
             "accumulator_bits": int(node.attributes["accumulator_bound"]).bit_length() + 1,
             "fused": [_fused(vector) for vector in work],
             "parts": [_part(part) for part in placement.parts],
-            "tiling": _tiling(traffic.tiling) if traffic.tiling else _streaming(placement),
-            "dram": _dram(traffic, sum(side_bytes(vector) for vector in work)),
+            "tiling": tiling,
+            "dram": dram,
         }
 
 
@@ -144,12 +156,12 @@ def _dram(traffic: Traffic, side: int) -> Json:
     }
 
 
-def _vector_step(vector: VectorOperation) -> Json:
+def _vector_step(vector: VectorOperation, chained: ChainedSteps) -> Json:
     read, written = whole_bytes(operation_bits(vector))
-    return {
-        **{key: getattr(vector, key) for key in _VECTOR_KEYS},
-        "dram": _dram(Traffic(read, 0, 0, written, None), 0),
-    }
+    moved = Traffic(read, 0, 0, written, None), 0
+    if vector.name in chained:
+        moved = chained.traffic(vector.name)
+    return {**{key: getattr(vector, key) for key in _VECTOR_KEYS}, "dram": _dram(*moved)}
 
 
 def _tensors(name: str, fused: Sequence[VectorOperation], nodes: Mapping[str, IntegerNode]) -> Json:

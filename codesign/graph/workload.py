@@ -1,7 +1,7 @@
 """From a graph and a design to the Workload that the cost models price."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,7 +86,9 @@ class _Extraction:
         bits = self.written_bits(node)
         count = elements(node.shape)
         function = self.requantization(node)
-        return VectorOperation(f"{node.name}.requantize", function, count, 1, 32, bits, node.name)
+        return VectorOperation(
+            f"{node.name}.requantize", function, count, 1, 32, bits, node.name, (node.name,)
+        )
 
     def requantization(self, node: Node) -> str:
         """Return "requantize_shift" where every ratio of scales is a power of two."""
@@ -129,6 +131,7 @@ class _Extraction:
             in_channels=weight.shape[1] * groups,
             out_channels=outputs,
             log2_share=(layer.weight_option or 0.0) if scheme == "mixed" else 0.0,
+            inputs=self.sources(node.inputs),
             **self.geometry(node),
         )
 
@@ -154,6 +157,10 @@ class _Extraction:
         while node.op in SHAPE_OPERATIONS:
             node = self.nodes[node.inputs[0]]
         return node
+
+    def sources(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return the names of the nodes whose codes arrive under some names."""
+        return tuple(self.computing(name).name for name in names)
 
     def log2_width(self, name: str) -> int | None:
         """Return the width of the log2 weights that a softmax's codes are, or None."""
@@ -198,6 +205,7 @@ class _Extraction:
             input_elements=elements(self.nodes[values].shape),
             output_elements=elements(node.shape),
             weight_elements=elements(self.nodes[weights].shape),
+            inputs=self.sources((values, weights)),
         )
 
     def vector(self, node: Node) -> VectorOperation:
@@ -229,7 +237,8 @@ class _Extraction:
             alone = len(self.readers[source.name]) == 1
             fused = source.name if source.op in _FROM_ARRAY and alone else None
         bits = int(node.attributes["bits"])
-        return VectorOperation(node.name, function, count, row, input_bits, bits, fused)
+        sources = self.sources(node.inputs)
+        return VectorOperation(node.name, function, count, row, input_bits, bits, fused, sources)
 
 
 def _scalar_bits(e: _Extraction, node: Node, input_bits: int) -> int:

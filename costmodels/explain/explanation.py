@@ -25,15 +25,17 @@ class LayerRow:
         shape: "M x K x N", times the independent products; elements of a vector operation.
         bits: Widths of weights and activations, "w4a8"; of a vector operation "a8".
         engine: What runs it, as `LayerCost.engine`.
-        cycles: Clock cycles.
+        cycles: Clock cycles, in a chain its share of them.
         share: Its cycles over those of the whole network, 0 to 1.
         bound_by: "array", "vector" or "dram".
         utilisation: Multiply-accumulates over the engine's capacity in `cycles`, 0 to 1.
         dram_bytes: Bytes moved.
         macs: Multiply-accumulates, 0 for vector operations.
-        gops: Operations (two a multiply-accumulate) attained, 1e9 a second.
+        gops: Operations (two a multiply-accumulate) attained, 1e9 a second; in a chain over the
+            time of all of it.
         ops_per_byte: Operations for each byte moved, None where none is.
         dsp_share: DSPs of its engine over those of the design, 0 to 1.
+        chain: Name of the chain that it runs in, None where it runs alone.
     """
 
     name: str
@@ -50,6 +52,7 @@ class LayerRow:
     gops: float
     ops_per_byte: float | None
     dsp_share: float
+    chain: str | None = None
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,7 @@ class Explanation:
             ],
             "roofs": asdict(self.roofs),
             "layers": [asdict(row) for row in self.rows],
+            "chains": [asdict(chain) for chain in self.cost.chains],
         }
 
 
@@ -202,6 +206,7 @@ def _row(
     macs = operation.macs if isinstance(operation, MatrixLayer) else 0
     engine = layer.engine.partition("+")[0]  # of both arrays, only the MAC array has DSPs
     dsps = cost.metrics["fpga.dsp"]
+    span = next((c.cycles for c in cost.chains if c.name == layer.chain), layer.cycles)
     return LayerRow(
         name=layer.name,
         kind=operation.kind if isinstance(operation, MatrixLayer) else operation.function,
@@ -214,9 +219,10 @@ def _row(
         utilisation=layer.utilisation,
         dram_bytes=layer.dram_bytes,
         macs=macs,
-        gops=2 * macs * clock_mhz / layer.cycles / 1e3,
+        gops=2 * macs * clock_mhz / span / 1e3,
         ops_per_byte=2 * macs / layer.dram_bytes if matrix and layer.dram_bytes else None,
         dsp_share=cost.metrics[f"fpga.{engine}_dsp"] / dsps if dsps else 0.0,
+        chain=layer.chain,
     )
 
 

@@ -58,6 +58,8 @@ def print_explanation(explanation: Explanation, console: Console, top: int = 0) 
     console.print(Text(explanation.title, style="bold"))
     console.print(Text(_hardware(explanation)))
     console.print(layer_table(explanation.rows, console, top))
+    if explanation.cost.chains:
+        console.print(chain_table(explanation))
     _print_totals(explanation, notes, console)
     console.print(resource_table(explanation, notes))
     console.print(part_table(explanation, notes))
@@ -70,6 +72,9 @@ def layer_table(rows: Sequence[LayerRow], console: Console, top: int = 0) -> Tab
     """Return a row for each layer, with as many columns as the console is wide enough for."""
     chosen = sorted(rows, key=lambda row: -row.cycles)[:top] if top else list(rows)
     kept = list(_COLUMNS)
+    numbers = chain_numbers(rows)
+    if numbers:
+        kept.append(("chain", lambda row: str(numbers.get(row.chain or "", "-")), True, 6))
     widths = {column[0]: _width(column, chosen) for column in kept}
     longest = max(len(row.name) for row in chosen)
     wanted = min(longest, max(_LEAST_NAME, console.width // 4)) + _EDGES
@@ -85,6 +90,35 @@ def layer_table(rows: Sequence[LayerRow], console: Console, top: int = 0) -> Tab
         table.add_column(heading, justify="right" if right else "left", no_wrap=True)
     for row in chosen:
         table.add_row(_short(row.name, room), *(show(row) for _, show, _, _ in kept))
+    return table
+
+
+def chain_numbers(rows: Sequence[LayerRow]) -> dict[str, int]:
+    """Return the chains by name, counted from 1 in order of execution."""
+    names = dict.fromkeys(row.chain for row in rows if row.chain)
+    return {name: i + 1 for i, name in enumerate(names)}
+
+
+def chain_table(explanation: Explanation) -> Table:
+    """Return a row for each chain: how it is cut, and what it holds on chip."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    headings = ("chain", "kind", "operations", "bands", "rows", "weights", "cycles", "bound\nby")
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in ("kind", "weights") else "right")
+    table.add_column("bytes in a half\n(input, weights, output)", justify="right")
+    for i, chain in enumerate(explanation.cost.chains):
+        held = chain.input_bytes, chain.weight_bytes, chain.output_bytes
+        table.add_row(
+            str(i + 1),
+            chain.kind,
+            str(len(chain.operations)),
+            f"{chain.bands:,}",
+            f"{chain.rows:,}",
+            "on chip" if chain.resident else "every band",
+            f"{chain.cycles:,}",
+            f"[{_STYLES[chain.bound_by]}]{chain.bound_by}[/]",
+            " + ".join(f"{size:,}" for size in held),
+        )
     return table
 
 
@@ -110,6 +144,7 @@ def _hardware(explanation: Explanation) -> str:
         f"{a.board} at {a.clock_mhz:g} MHz: MAC array {a.mac_rows} x {a.mac_cols} ({a.mac_pe}), "
         f"shift array {a.shift_rows} x {a.shift_cols}, {a.dataflow}, {a.precision}; "
         f"{a.depthwise_lanes} depthwise and {a.vector_lanes} vector lanes; "
+        f"{'fused chains; ' if a.fused_chains else ''}"
         f"buffers {buffers} (input, weights, output; each twice)"
     )
 

@@ -55,6 +55,7 @@ def _choices(a: Accelerator) -> list[str]:
         f"  parameter dataflow_e Dataflow = Dataflow{dataflow}Stationary;",
         f"  parameter bit ReconfigurablePrecision = 1'b{int(a.precision == 'reconfigurable')};",
         f"  parameter bit MultipliersInLuts = 1'b{int(a.mac_pe == 'lut')};",
+        f"  parameter bit FusedChains = 1'b{int(a.fused_chains)};",
     ]
 
 

@@ -12,7 +12,7 @@ from costmodels.accelerator import Accelerator
 from costmodels.systolic import DATAFLOWS
 
 PRECISIONS = ("static", "reconfigurable")
-_TYPES = {str: "string", int: "integer", float: "number"}
+_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean"}
 _CHOICES = {
     "dataflow": list(DATAFLOWS),
     "precision": list(PRECISIONS),
@@ -62,7 +62,7 @@ def _accelerator() -> dict[str, Any]:
         schema: dict[str, Any] = {"description": texts[item.name], "type": kind}
         if item.name in _CHOICES:
             schema = choice(_CHOICES[item.name], texts[item.name])
-        elif kind != "string":
+        elif kind in ("integer", "number"):
             bound = "exclusiveMinimum" if item.name in _POSITIVE else "minimum"
             schema[bound] = 0
         properties[item.name] = schema

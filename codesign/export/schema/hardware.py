@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from codesign.export.schema.cost import chain_cost
 from codesign.export.schema.design import PRECISIONS
 from codesign.export.schema.memories import memory_entry
 from codesign.export.schema.schedule import step, traffic, widths
@@ -35,6 +36,10 @@ def hardware_schema() -> dict[str, Any]:
             "dataflow": choice(DATAFLOWS, "output, weight or input stationary"),
             "precision": choice(PRECISIONS),
             "mac_pe": choice(("dsp", "lut"), "what the multipliers of MAC array and depthwise are"),
+            "fused_chains": {
+                "description": "chains of operations run band by band where that is quicker",
+                "type": "boolean",
+            },
             "engines": _engines(),
             "vector_unit": closed(
                 {
@@ -57,10 +62,16 @@ def hardware_schema() -> dict[str, Any]:
                 "what the schedule reads and writes, by name",
             ),
             "schedule": items(step(), "the operations in the order in which they run"),
+            "chains": items(_chain(), "the chains that run, in that order"),
             "memories": items(memory_entry(), "what each file of mem/ holds"),
             "golden_memories": items(memory_entry(), "what each file of golden/mem/ holds"),
         },
     )
+
+
+def _chain() -> Schema:
+    kept = items(string(), "tensors that never go to DRAM")
+    return closed({**chain_cost(), "on_chip": kept}, text="operations that run as one")
 
 
 def _board() -> Schema:

@@ -86,7 +86,7 @@ def _matrix_step() -> Schema:
                 closed({"name": string(), **_work()}), "work of the output stage, in order"
             ),
             "parts": items(_part(), "the share of each array, where two share the layer"),
-            "tiling": {"oneOf": [_tiling(), _streaming()]},
+            "tiling": {"oneOf": [_tiling(), _streaming(), _banding()]},
         }
     )
 
@@ -131,4 +131,15 @@ def _streaming() -> Schema:
             "line_buffer_rows": whole("rows of pixels kept to see the whole window"),
         },
         text="depthwise engine: all pixels of some channels at once, each operand read once",
+    )
+
+
+def _banding() -> Schema:
+    return closed(
+        {
+            "bands": whole("bands, of all heads and windows together", 1),
+            "band_m": whole("rows of the product in the largest band", 1),
+            "band_n": whole("columns of the product in the largest band", 1),
+        },
+        text="an operation of a chain: its share of each band, operands on chip",
     )

@@ -61,6 +61,7 @@ def _matrix() -> Schema:
                 "minimum": 0,
                 "maximum": 1,
             },
+            "inputs": _inputs(),
         }
     )
 
@@ -79,5 +80,10 @@ def _vector() -> Schema:
                 "description": "the layer whose output stage does it, null where none does",
                 "anyOf": [string(), {"type": "null"}],
             },
+            "inputs": _inputs(),
         }
     )
+
+
+def _inputs() -> Schema:
+    return items(string(), "what gives the operands: operations, the network's input, constants")
