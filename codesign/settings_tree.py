@@ -153,7 +153,13 @@ def describe(kind: Any) -> str:
     if typing.get_origin(kind) is dict:
         return f"a mapping of text to {describe(typing.get_args(kind)[1])}"
     if typing.get_origin(kind) is list:
-        plural = {int: "integers", float: "numbers", str: "words", Any: "values"}
+        plural = {
+            int: "integers",
+            float: "numbers",
+            str: "words",
+            Any: "values",
+            bool: "true and false",
+        }
         return f"a list of {plural[typing.get_args(kind)[0]]}"
     return words[_plain(kind)] + (" or null" if _optional(kind) else "")
 

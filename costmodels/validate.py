@@ -137,9 +137,6 @@ def check_workload(workload: Workload) -> None:
             raise CostModelError(f"workload: operation {i} is a {type(operation).__name__}")
         if not isinstance(operation.name, str):
             check_word(f"workload: operation {i}", "name", operation.name)
-        inputs = operation.inputs
-        if inputs and (type(inputs) is not tuple or not all(isinstance(x, str) for x in inputs)):
-            raise CostModelError(f"operation '{operation.name}': inputs must be a tuple of names")
     names = [layer.name for layer in workload.layers]
     known = set(names)
     if len(known) < len(names):
@@ -182,6 +179,7 @@ def _check_layer(layer: MatrixLayer, sizes_are_sound: bool) -> None:
     if not sizes_are_sound:
         _check_layer_sizes(layer)
     _check_scheme(layer)
+    _check_inputs(layer)
     if layer.in_height and (
         layer.in_height < layer.kernel_height or layer.in_width < layer.kernel_width
     ):
@@ -243,9 +241,18 @@ def _check_vector(operation: VectorOperation, layers: set[str], sizes_are_sound:
             f"{_named(operation)}: row_length must be at most elements, {operation.elements}, not "
             f"{operation.row_length}"
         )
+    _check_inputs(operation)
     fused = operation.fused_into
     if fused is not None and not (isinstance(fused, str) and fused in layers):
         raise CostModelError(f"{_named(operation)}: fused_into names '{fused}', not a layer")
+
+
+def _check_inputs(operation: MatrixLayer | VectorOperation) -> None:
+    inputs = operation.inputs
+    if type(inputs) is not tuple or not all([isinstance(name, str) for name in inputs]):
+        raise CostModelError(
+            f"{_named(operation)}: inputs must be a tuple of names, not {inputs!r}"
+        )
 
 
 def _check_sizes(where: str, names: tuple[str, ...], values: Any, least: int) -> None:

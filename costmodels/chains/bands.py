@@ -13,6 +13,7 @@ Where P V is computed as its transpose, the probabilities lie in the weight buff
 the input buffer. Partial sums are where they are layer by layer.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -56,10 +57,16 @@ class Cuts:
 
 @lru_cache(maxsize=1024)
 def cut(chain: Chain) -> Cuts:
-    """Return the ways of cutting a chain."""
+    """Return the ways of cutting a chain that are tried."""
+    whole = chain.stages[-1].rows.count
+    heights = (-(-whole // (1 << i)) for i in range(whole.bit_length() + 1))
+    return cut_at(chain, list(dict.fromkeys(heights)))
+
+
+def cut_at(chain: Chain, wanted: Sequence[int]) -> Cuts:
+    """Return a chain in bands of some heights; those are left out that a window has no room in."""
     heights, bands, rows = [], [], []
     whole = chain.stages[-1].rows.count
-    wanted = dict.fromkeys(-(-whole // (1 << i)) for i in range(whole.bit_length() + 1))
     for height in wanted:
         count = -(-whole // height)
         cuts = [_rows(stage.rows, height, count, chain.units) for stage in chain.stages]

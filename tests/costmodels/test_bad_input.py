@@ -46,6 +46,8 @@ def no_value(name: str, kind: Any) -> st.SearchStrategy[Any]:
     """Values that a field called `name` of a type cannot have."""
     if kind is str:
         return st.one_of(JUNK, st.integers(), st.just(math.nan))
+    if kind is bool:
+        return st.one_of(JUNK.filter(lambda value: not isinstance(value, bool)), st.integers())
     zero = st.nothing() if name in MAY_BE_ZERO or name.startswith("controller_") else st.just(0)
     return st.one_of(NO_WHOLE if kind is int else NO_NUMBER, zero)
 
