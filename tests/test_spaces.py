@@ -2,7 +2,8 @@
 
 import random
 import shlex
-from dataclasses import asdict
+from collections import Counter
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,10 @@ from codesign.search.evaluator import recipe_of
 from codesign.settings import load_settings
 from codesign.space import SearchSpace
 from codesign.train.model import build_model, data_config
+from costmodels.chains import find_chains
 from costmodels.cycles import CYCLE_MODELS
 from costmodels.estimate import estimate
+from costmodels.many import estimate_many
 from costmodels.scalesim import layer_task, simulate_all
 from costmodels.systolic import DATAFLOWS, reported_cycles
 
@@ -166,3 +169,61 @@ def test_full_size_is_what_the_comment_says(name, tmp_path):
         assert model(data.split("validation").load([0, 1])[0]).shape == (2, 3)
     reduced = settings_of(name)
     assert asdict(reduced.network) == asdict(settings.network)
+
+
+CHAINS = {
+    "mobilevit_mixed": {"separable": 7, "attention": 9, "mlp": 9},
+    "mobilevit_shiftswish": {"separable": 7, "attention": 9, "mlp": 9},
+    "deit_fqvit": {"attention": 4, "mlp": 4},
+    "swin_relu": {"attention": 4, "mlp": 4},
+    "efficientvit_trio": {"separable": 11},
+}
+"""Blocks of each kind that the networks of the spaces have."""
+
+
+def test_every_block_of_a_network_is_a_chain(space):
+    name, settings, _, graph, search_space = space
+    _, design = search_space.baselines()[0]
+    work = workload(graph, design, recipe_of(settings.quantize))
+    chains = find_chains(work)
+    assert Counter(chain.kind for chain in chains) == CHAINS[name]
+    layers = {node.name for node in graph.layers}
+    for chain in chains:
+        inside = [operation for operation in chain.operations if operation in layers]
+        if chain.kind == "separable":  # MBConv, or a depthwise-separable stem
+            assert len(inside) in (2, 3)
+            assert (
+                len({operation.rpartition(".conv")[0].rpartition(".")[0] for operation in inside})
+                == 1
+            )
+        elif chain.kind == "mlp":
+            assert [operation.rpartition(".")[2] for operation in inside] == ["fc1", "fc2"]
+        else:
+            assert not inside and any("softmax" in operation for operation in chain.operations)
+            block = chain.name.rpartition(".")[0]
+            assert all(operation.startswith(f"{block}.") for operation in chain.operations)
+
+
+def test_chains_make_no_design_slower_and_most_quicker(space):
+    _, settings, _, graph, search_space = space
+    for _, design in search_space.baselines():
+        work = workload(graph, design, recipe_of(settings.quantize))
+        fused = replace(design.accelerator, fused_chains=True)
+        plain, chained = estimate(work, design.accelerator), estimate(work, fused)
+        assert chained.metrics["fpga.latency_ms"] < plain.metrics["fpga.latency_ms"]
+        assert chained.metrics["fpga.dram_mb"] < plain.metrics["fpga.dram_mb"]
+        many = estimate_many(work, [design.accelerator, fused]).metrics
+        assert many["fpga.latency_ms"].tolist() == [
+            cost.metrics["fpga.latency_ms"] for cost in (plain, chained)
+        ]
+        assert chained.metrics["fpga.dsp"] == plain.metrics["fpga.dsp"]
+
+
+def test_chains_are_a_choice_of_the_accelerator(space):
+    name, *_, graph, _ = space
+    settings = settings_of(name, "accelerator.fused_chains=[false,true]")
+    found = SearchSpace(settings, outline(graph))
+    assert found.genes["accelerator.fused_chains"] == (False, True)
+    assert not any(design.accelerator.fused_chains for _, design in found.baselines())
+    design = random_design(found, 1)
+    assert found.decode(found.encode(design)) == design

@@ -11,6 +11,7 @@ does. The rules are the same for every row; nothing is tuned to one:
   1 : 2). As many vector lanes as columns; depthwise lanes as published, else half the array, which
   is what the one design that states them has (EfficientViT).
 - Buffers share the published block RAMs (6 halves of equal size), else 64 kB a half.
+- All run layer by layer; what fused chains would change is printed beside the other accelerators.
 - Cores of one board share its DRAM; frames a second are cores over one core's latency.
 - Networks are timm's, random weights, all layers at the stated widths; multi-threaded figures are
   compared, for one thread also waits for the processor.
@@ -85,6 +86,19 @@ def print_frames(predictions: Sequence[Prediction]) -> None:
         )
 
 
+def print_chains(rows: Sequence[dict[str, str]], plain: Sequence[Prediction]) -> None:
+    """Print the images a second of other accelerators with fused chains beside those without."""
+    print(f"\n{'fused chains':27s}{'network':26s}{'published':>10s}{'without':>10s}{'':7s}"
+          f"{'with':>10s}")  # fmt: skip
+    for row, before in zip(rows, plain, strict=True):
+        after = predict_design(row, fused_chains=True)
+        print(
+            f"{before.name:27s}{before.network:26s}{before.published_fps:10.1f}"
+            f"{before.predicted_fps:10.1f}{before.error:+7.0%}"
+            f"{after.predicted_fps:10.1f}{after.error:+7.0%}"
+        )
+
+
 def print_luts(predictions: Sequence[Prediction]) -> None:
     """Print predicted against published LUTs; of AMD's DPU those of one core (PG338)."""
     published = {row["name"]: row["lut"] for row in read_table("published") if row["lut"]}
@@ -141,6 +155,7 @@ def main(arguments: Sequence[str]) -> int:
         print(summary(f"the same, {board}", [p for p in plain if p.board == board]))
     print(summary("layer by layer", [p for p in others if p.name not in pipelined]))
     print(summary("pipelined", [p for p in others if p.name in pipelined]))
+    print_chains(read_table("published"), others)
     print_luts([*dpu, *others])
     print_reasons([*dpu, *others])
     points = powers([*dpu, *others])

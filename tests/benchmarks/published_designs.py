@@ -176,9 +176,9 @@ def predict_dpu(row: Row) -> Prediction:
     return predict(row, "dpu", dpu_accelerator(row), loaded, int(row["cores"]), fps)
 
 
-def predict_design(row: Row) -> Prediction:
-    """Price a row of `published.csv`."""
-    accelerator = design_accelerator(row)
+def predict_design(row: Row, *, fused_chains: bool = False) -> Prediction:
+    """Price a row of `published.csv`, layer by layer or with fused chains."""
+    accelerator = replace(design_accelerator(row), fused_chains=fused_chains)
     widths = int(row["weight_bits"]), int(row["activation_bits"])
     loaded = network(row["network"], 224, *widths)
     if row["scheme"] == "mixed":

@@ -16,10 +16,15 @@ from costmodels.accelerator import Accelerator
 from costmodels.batch import batched
 from costmodels.board import load_board
 from costmodels.chains import find_chains
-from costmodels.chains.bands import cut
+from costmodels.chains.bands import cut, cut_at
+from costmodels.chains.busy import Hardware
+from costmodels.chains.price import NEVER, price_chain
 from costmodels.cost import Cost
+from costmodels.engines import engine_sizes, plan
 from costmodels.errors import CostModelError
 from costmodels.estimate import estimate
+from costmodels.grid import Grid
+from costmodels.latency import analytical_cycles
 from costmodels.many import LAYER_FIGURES, estimate_many
 from costmodels.workload import MatrixLayer, VectorOperation, Workload
 
@@ -221,7 +226,8 @@ small_kb = st.sampled_from([1, 2, 4, 64])
 accelerators = st.builds(
     Accelerator,
     fused_chains=st.just(True),
-    clock_mhz=st.sampled_from([100.0, 333.0, 2000.0]),
+    board=st.sampled_from(["zcu104", "pynq_z2"]),
+    clock_mhz=st.sampled_from([100.0, 2000.0, 2e4]),  # so high that DRAM is waited for
     mac_rows=st.sampled_from([2, 5, 8, 16]),
     mac_cols=st.sampled_from([2, 5, 8, 16]),
     shift_rows=st.just(0),
@@ -254,6 +260,26 @@ heads = st.builds(
     transposed=st.booleans(),
     bias=st.booleans(),
 )
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.one_of(blocks, pairs, heads), accelerators)
+def test_every_cut_as_played(workload: Workload, accelerator: Accelerator) -> None:
+    """Also those that are not the best: weights that do not stay, keys that come band by band."""
+    (chain,) = find_chains(workload)
+    board, grid = load_board(accelerator.board), Grid.of(accelerator)
+    planned = plan(workload, accelerator, board.dsp_type)
+    bits = np.array([8 * board.bytes_per_cycle(accelerator.clock_mhz)])
+    sizes = engine_sizes(planned, grid)
+    hardware = Hardware(planned, *sizes, grid, bits, analytical_cycles)
+    for height in cut(chain).height.tolist():
+        made = cut_at(chain, [height])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("costmodels.chains.price.cut", lambda _, made=made: made)
+            found = price_chain(chain, hardware)
+        total, size = played(workload, accelerator, height) or (NEVER, None)
+        assert found.cycles[0] == total
+        assert size is None or found.dram_bytes[0].sum() == size
 
 
 @settings(max_examples=150, deadline=None)
@@ -430,9 +456,7 @@ def _best_of_all(workload: Workload, accelerator: Accelerator) -> float:
 
 def played_at(workload: Workload, accelerator: Accelerator, height: int) -> int | None:
     """`played` for a height that is perhaps not tried."""
-    from costmodels.chains import bands
-
-    made = bands.cut_at(find_chains(workload)[0], [height])
+    made = cut_at(find_chains(workload)[0], [height])
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(globals(), "cut", lambda chain: made)
         found = played(workload, accelerator, height) if len(made.height) else None

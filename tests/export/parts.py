@@ -13,7 +13,7 @@ from costmodels.accelerator import Accelerator
 from costmodels.estimate import estimate
 
 
-def make_shipment(graph, size, *, seed=0, accelerator=None, images=12):
+def make_shipment(graph, size, *, seed=0, accelerator=None, images=12, batch=1):
     x = random_images(images, size)
     design = random_design(graph, seed, accelerator or Accelerator(mac_rows=8, mac_cols=4))
     model = lowered(graph, design, x).with_info(design=design.key)
@@ -23,7 +23,7 @@ def make_shipment(graph, size, *, seed=0, accelerator=None, images=12):
         title="trial 7 of study small",
         model=model,
         design=design,
-        cost=estimate(work, design.accelerator, gpus=["h200"]),
+        cost=estimate(work, design.accelerator, gpus=["h200"], batch=batch),
         workload=work,
         validation=split,
         accuracy=score(model, split).accuracy,
