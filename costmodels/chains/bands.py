@@ -30,7 +30,7 @@ from costmodels.workload import MatrixLayer, VectorOperation
 FIRST, MIDDLE, LAST = 0, 1, 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cuts:
     """All ways of cutting a chain that are tried: 1, 2, 4, 8, ... bands, down to single rows.
 

@@ -1,7 +1,7 @@
 """How long each engine is busy with each band of a chain, on every accelerator of a grid."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,8 @@ from costmodels.systolic import Integers
 from costmodels.vector_unit import fused_cycles_by_lanes
 from costmodels.workload import VectorOperation
 
-ENGINES = ("mac_array", "shift_array", "depthwise", "vector", "dram")
-VECTOR, DRAM = ENGINES.index("vector"), ENGINES.index("dram")
+VECTOR, DRAM = -2, -1
+"""Places of the vector unit and the DRAM among the engines of a chain."""
 
 
 @dataclass(frozen=True)
@@ -41,28 +41,52 @@ class Hardware:
     array_cycles: ArrayCycles
 
 
+@dataclass(frozen=True)
+class _Jobs:
+    """The distinct pieces of work among all bands of all cuts of a chain.
+
+    Attributes:
+        pieces: A band's share of a layer on one engine.
+        places: Which piece of `Plan.pieces` each is a share of.
+        engines: Of each stage's pieces: the stage, the engine's place among those used, and the job
+            of each band, shape (3, cuts); -1 where a band has no rows.
+        works: A band's work of the vector unit.
+        works_at: The work of each stage's bands, shape (stages, 3, cuts).
+        used: Number of arrays and depthwise engines that are used.
+    """
+
+    pieces: tuple[Placement, ...]
+    places: NDArray[np.intp]
+    engines: tuple[tuple[int, int, NDArray[np.intp]], ...]
+    works: tuple[tuple[VectorOperation, ...], ...]
+    works_at: NDArray[np.intp]
+    used: int
+
+
 def busy_cycles(
     chain: Chain, cuts: Cuts, resident: NDArray[np.bool_], hardware: Hardware
 ) -> list[Integers]:
-    """Return the cycles of each stage's bands, shape (3, engines, accelerators, cuts)."""
-    shape = (3, len(ENGINES), *resident.shape)
+    """Return the cycles of each stage's bands, shape (3, engines, accelerators, cuts).
+
+    The engines are the arrays and the depthwise engine as far as the chain uses them, then the
+    vector unit, then the DRAM.
+    """
+    jobs = _jobs(chain, cuts, _pieces(chain, hardware.planned))
+    shape = (3, jobs.used + 2, *resident.shape)
     busy = [np.zeros(shape, dtype=np.int64) for _ in chain.stages]
-    _add_engines(busy, chain, cuts, hardware)
-    per_cycle = hardware.bits_per_cycle[:, None]
-    lanes_of, which = hardware.grid.distinct(["vector_lanes"])
-    lanes = hardware.grid.column("vector_lanes")[lanes_of]
-    for place, stage in enumerate(chain.stages):
-        works = [
-            _work(stage, chain.units, int(rows)) for kinds in cuts.rows[:, place] for rows in kinds
-        ]
-        taken = fused_cycles_by_lanes(works, lanes).reshape(len(lanes), -1, 3)[which]
+    taken = _engine_cycles(jobs, hardware)
+    for place, engine, job in jobs.engines:
+        busy[place][:, engine] = taken[:, job].swapaxes(0, 1)
+    some, which = hardware.grid.distinct(["vector_lanes"])
+    lanes = hardware.grid.column("vector_lanes")[some]
+    vector = fused_cycles_by_lanes(jobs.works, lanes)[which]
+    for place in range(len(chain.stages)):
+        busy[place][:, VECTOR] = vector[:, jobs.works_at[place]].swapaxes(0, 1)
         static = cuts.stage_static_bits[place]
         for kind in (FIRST, MIDDLE, LAST):
-            bits = cuts.flow_bits[:, place, kind] + _static_of_band(
-                static, cuts, resident, kind, chain.units
-            )
-            busy[place][kind, VECTOR] = taken[..., kind]
-            busy[place][kind, DRAM] = np.ceil(bits / per_cycle)
+            waited = _static_of_band(static, cuts, resident, kind, chain.units)
+            bits = cuts.flow_bits[:, place, kind] + waited
+            busy[place][kind, DRAM] = np.ceil(bits / hardware.bits_per_cycle[:, None])
     return busy
 
 
@@ -83,52 +107,61 @@ def _static_of_band(
     return np.where(resident, once, static)
 
 
-def _add_engines(busy: list[Integers], chain: Chain, cuts: Cuts, hardware: Hardware) -> None:
-    """Add the cycles of arrays and depthwise engine, each distinct product worked out once."""
-    planned = hardware.planned
-    jobs: dict[tuple[int, int], int] = {}
-    pieces: list[Placement] = []
-    wanted = []
-    for place, stage in enumerate(chain.stages):
-        for i in _pieces_of(stage, planned):
-            for rows in np.unique(cuts.rows[:, place]).tolist():
-                if rows:
-                    jobs[i, rows] = len(pieces)
-                    pieces.append(_banded(planned.pieces[i], stage, rows, chain.units))
-            which = [
-                [jobs.get((i, rows), -1) for rows in kinds]
-                for kinds in cuts.rows[:, place].tolist()
-            ]
-            wanted.append((place, planned.pieces[i].engine, np.array(which).T))
-    some, distinct = hardware.grid.distinct((*ARRAYS, "depthwise_lanes"))
-    at = np.ix_(some, np.array([i for i, _ in jobs], dtype=np.intp))
-    alone = Plan((), tuple(pieces), np.arange(len(pieces), dtype=np.intp), {})
-    dataflow = hardware.grid.kind.dataflow
+def _engine_cycles(jobs: _Jobs, hardware: Hardware) -> Integers:
+    """Return the cycles of the jobs of arrays and depthwise engine, and of none, as the last."""
+    some, which = hardware.grid.distinct((*ARRAYS, "depthwise_lanes"))
+    at = np.ix_(some, jobs.places)
+    planned = Plan((), jobs.pieces, np.arange(len(jobs.pieces), dtype=np.intp), {})
     sizes = hardware.rows[at], hardware.cols[at]
-    taken = engine_cycles(alone, *sizes, dataflow, hardware.array_cycles)
-    taken = np.concatenate([taken, np.zeros((len(some), 1), dtype=np.int64)], axis=1)  # -1: no rows
-    for place, engine, job in wanted:
-        busy[place][:, ENGINES.index(engine)] = taken[:, job].swapaxes(0, 1)[:, distinct]
+    taken = engine_cycles(planned, *sizes, hardware.grid.kind.dataflow, hardware.array_cycles)
+    return np.concatenate([taken, np.zeros((len(some), 1), dtype=np.int64)], axis=1)[which]
 
 
-def _pieces_of(stage: Stage, planned: Plan) -> Sequence[int]:
-    if isinstance(stage.operation, VectorOperation):
-        return ()
+def _pieces(chain: Chain, planned: Plan) -> tuple[tuple[int, int, Placement], ...]:
+    """Return the stage and the place of every piece of the chain's layers, and the piece."""
     ends = [*planned.starts[1:].tolist(), len(planned.pieces)]
-    return range(int(planned.starts[stage.index]), ends[stage.index])
+    return tuple(
+        (place, i, planned.pieces[i])
+        for place, stage in enumerate(chain.stages)
+        if stage.index < len(ends)
+        for i in range(int(planned.starts[stage.index]), ends[stage.index])
+    )
+
+
+@lru_cache(maxsize=1024)
+def _jobs(chain: Chain, cuts: Cuts, placed: tuple[tuple[int, int, Placement], ...]) -> _Jobs:
+    rows = cuts.rows.transpose(1, 2, 0)
+    used = sorted({piece.engine for _, _, piece in placed})
+    pieces: list[Placement] = []
+    places: list[int] = []
+    engines = []
+    for place, i, piece in placed:
+        sizes, job = np.unique(rows[place], return_inverse=True)
+        stage, first = chain.stages[place], len(pieces) - (sizes[0] == 0)
+        pieces += [_banded(piece, stage, size, chain.units) for size in sizes.tolist() if size]
+        places += [i] * (len(pieces) - len(places))
+        job = np.where(rows[place] == 0, -1, job.reshape(rows[place].shape) + first)
+        engines.append((place, used.index(piece.engine), job))
+    works: list[tuple[VectorOperation, ...]] = []
+    works_at = np.empty(rows.shape, dtype=np.intp)
+    for place, stage in enumerate(chain.stages):
+        sizes, job = np.unique(rows[place], return_inverse=True)
+        works_at[place] = job.reshape(rows[place].shape) + len(works)
+        works += [_work(stage, chain.units, size) for size in sizes.tolist()]
+    found = np.array(places, dtype=np.intp)
+    return _Jobs(tuple(pieces), found, tuple(engines), tuple(works), works_at, len(used))
 
 
 def _banded(piece: Placement, stage: Stage, rows: int, units: int) -> Placement:
     """Return a piece of a layer as that of one band."""
-    size = rows * stage.rows.width
-    layer = replace(piece.layer, repeats=piece.layer.repeats // units)
-    layer = replace(layer, n=size) if stage.rows.along == "n" else replace(layer, m=size)
-    return replace(piece, layer=layer)
+    layer, size = piece.layer, rows * stage.rows.width
+    m, n = (layer.m, size) if stage.rows.along == "n" else (size, layer.n)
+    return replace(piece, layer=replace(layer, m=m, n=n, repeats=layer.repeats // units))
 
 
-def _work(stage: Stage, units: int, rows: int) -> list[VectorOperation]:
+def _work(stage: Stage, units: int, rows: int) -> tuple[VectorOperation, ...]:
     """Return the vector work of a band."""
     if rows == 0:
-        return []
+        return ()
     whole = units * stage.rows.count
-    return [replace(op, elements=op.elements // whole * rows) for op in stage.works]
+    return tuple(replace(op, elements=op.elements // whole * rows) for op in stage.works)

@@ -47,14 +47,14 @@ def fuse_chains(
     per_cycle = [board.bytes_per_cycle(clock) for clock in grid.clock_mhz.tolist()]
     hardware = Hardware(planned, *sizes, grid, 8 * np.array(per_cycle), array_cycles)
     chains = _nameless_chains(workload)
-    fused = _Fused(timing)
-    prices: dict[Any, ChainPrice] = {}
-    for place, (chain, nameless) in enumerate(chains):
-        key = _shape(nameless, planned)
-        if key not in prices:
-            prices[key] = price_chain(nameless, hardware)
-        fused.add(place, chain, prices[key], hardware.bits_per_cycle)
-    return fused.timing(chains, [prices[_shape(nameless, planned)] for _, nameless in chains])
+    alike: dict[Any, list[int]] = {}
+    for place, (_, nameless) in enumerate(chains):
+        alike.setdefault(_shape(nameless, planned), []).append(place)
+    fused = _Fused(timing, chains)
+    for places in alike.values():
+        price = price_chain(chains[places[0]][1], hardware)
+        fused.add(places, price, hardware.bits_per_cycle)
+    return fused.timing()
 
 
 @lru_cache(maxsize=64)
@@ -93,48 +93,51 @@ def _engine(stage: Stage, planned: Plan) -> Any:
 class _Fused:
     """Collects what chains change in a timing."""
 
-    def __init__(self, timing: Timing) -> None:
-        self._old = timing
+    def __init__(self, timing: Timing, chains: Sequence[tuple[Chain, Chain]]) -> None:
+        self._old, self._chains = timing, chains
+        self._prices: dict[int, ChainPrice] = {}
         self._compute, self._vector = timing.compute_cycles.copy(), timing.vector_cycles.copy()
         self._bytes, self._dram = timing.dram_bytes.copy(), timing.dram_cycles.copy()
-        self._chain = np.full(timing.cycles.shape, -1, dtype=np.int64)
-        self._cycles, self._span = np.zeros_like(self._compute), np.zeros_like(self._compute)
-        self._bound = np.zeros(timing.cycles.shape, dtype=np.intp)
+        shape = timing.cycles.shape
+        self._chain = np.full(shape, -1, dtype=np.int64)
+        self._cycles, self._span = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+        self._bound = np.zeros(shape, dtype=np.intp)
 
-    def add(self, place: int, chain: Chain, price: ChainPrice, bits_per_cycle: Any) -> None:
-        """Put a chain in the place of its operations on the accelerators where it is better."""
-        at = [stage.index for stage in chain.stages]
+    def add(self, places: Sequence[int], price: ChainPrice, bits_per_cycle: Any) -> None:
+        """Put chains that are alike in the place of their operations where that is better."""
+        at = [stage.index for stage in self._chains[places[0]][0].stages]
         before = self._old.cycles[:, at].sum(axis=1)
         fewer = price.dram_bytes.sum(axis=1) < self._old.dram_bytes[:, at].sum(axis=1)
-        taken = (price.cycles < before) | ((price.cycles == before) & fewer)
-        where = np.ix_(np.flatnonzero(taken), np.array(at, dtype=np.intp))
-        dram = np.ceil(price.dram_bytes * 8 / bits_per_cycle[:, None]).astype(np.int64)
-        self._compute[where] = price.compute_cycles[taken]
-        self._vector[where] = price.vector_cycles[taken]
-        self._bytes[where], self._dram[where] = price.dram_bytes[taken], dram[taken]
-        self._chain[where] = place
-        alone = np.maximum(np.maximum(price.compute_cycles, price.vector_cycles), dram)
-        self._cycles[where] = _shares(price.cycles[taken], alone[taken])
-        self._span[where] = price.cycles[taken, None]
-        self._bound[where] = price.bound[taken, None]
+        taken = np.flatnonzero((price.cycles < before) | ((price.cycles == before) & fewer))
+        rows = taken[:, None]
+        compute, vector = price.compute_cycles[taken], price.vector_cycles[taken]
+        moved, cycles, bound = price.dram_bytes[taken], price.cycles[taken], price.bound[taken]
+        dram = np.ceil(moved * 8 / bits_per_cycle[taken, None]).astype(np.int64)
+        shares = _shares(cycles, np.maximum(np.maximum(compute, vector), dram))
+        for place in places:
+            self._prices[place] = price
+            at = [stage.index for stage in self._chains[place][0].stages]
+            self._compute[rows, at], self._vector[rows, at] = compute, vector
+            self._bytes[rows, at], self._dram[rows, at] = moved, dram
+            self._chain[rows, at], self._cycles[rows, at] = place, shares
+            self._span[rows, at], self._bound[rows, at] = cycles[:, None], bound[:, None]
 
-    def timing(self, chains: Sequence[tuple[Chain, Chain]], prices: list[ChainPrice]) -> Timing:
+    def timing(self) -> Timing:
         """Return the timing with the chains."""
-
-        def costs(accelerator: int) -> tuple[ChainCost, ...]:
-            taken = set(self._chain[accelerator].tolist()) - {-1}
-            return tuple(_chain_cost(chains[i], prices[i], accelerator) for i in sorted(taken))
-
-        names = tuple(chain.name for chain, _ in chains)
-        chained = Chained(names, self._chain, self._cycles, self._span, self._bound, costs)
+        names = tuple(chain.name for chain, _ in self._chains)
+        arrays = self._chain, self._cycles, self._span, self._bound
         return replace(
             self._old,
             compute_cycles=self._compute,
             vector_cycles=self._vector,
             dram_cycles=self._dram,
             dram_bytes=self._bytes,
-            chained=chained,
+            chained=Chained(names, *arrays, self._costs),
         )
+
+    def _costs(self, accelerator: int) -> tuple[ChainCost, ...]:
+        taken = sorted(set(self._chain[accelerator].tolist()) - {-1})
+        return tuple(_chain_cost(self._chains[i], self._prices[i], accelerator) for i in taken)
 
 
 def _shares(cycles: Integers, weights: Integers) -> Integers:
