@@ -134,7 +134,9 @@ def price_grid(
     """
     board = load_board(grid.kind.board)
     array_cycles = model.array_cycles(grid.kind, workload.name)
-    priced = fpga.price(workload, grid, board, array_cycles, fabric, planned)
+    # full runs are for layers: of their bands, whose cuts are many, the compute model says enough
+    by_band = replace(model, reports_dir=None).array_cycles(grid.kind, workload.name)
+    priced = fpga.price(workload, grid, board, array_cycles, fabric, planned, by_band)
     metrics = fpga.metrics(priced, grid, board, batch)
     if model.name == "scalesim":
         metrics |= _scalesim_metrics(priced, grid)

@@ -61,6 +61,7 @@ def price(
     array_cycles: ArrayCycles = analytical_cycles,
     profile: str = "yosys",
     planned: Plan | None = None,
+    band_cycles: ArrayCycles | None = None,
 ) -> FpgaCost:
     """Price a checked workload on checked accelerators.
 
@@ -71,6 +72,7 @@ def price(
         array_cycles: Cycles of the layers placed on arrays.
         profile: What prices multipliers in LUTs, one of `pe.PROFILES`.
         planned: The layers on the grid's engines where that is known already.
+        band_cycles: Cycles of bands of layers, where others are to give them.
 
     Raises:
         CostModelError: A layer has no engine, operands that no DSP takes, or the profile is
@@ -81,7 +83,8 @@ def price(
     sizes = engine_sizes(planned, grid)
     timing = time_operations(workload, planned, sizes, grid, board, array_cycles)
     if grid.kind.fused_chains:
-        timing = fuse_chains(timing, workload, planned, sizes, grid, board, array_cycles)
+        bands = band_cycles or array_cycles
+        timing = fuse_chains(timing, workload, planned, sizes, grid, board, bands)
     cycles = timing.cycles.sum(axis=1)
     seconds = cycles / (grid.clock_mhz * 1e6)
     widths = grid_lane_widths(planned, *sizes, grid.kind.dataflow)

@@ -30,7 +30,7 @@ _FIGURES = {
     "fpga.vector_cycles": "relative: the template's vector unit, one element a lane and cycle",
     "fpga.dram_cycles": "relative: fpga.dram_mb at the board's sustained bandwidth (assumed)",
     "fpga.dram_mb": "the least over the template's tilings, equal to brute force where that is "
-    "feasible; every layer goes through DRAM",
+    "feasible; every layer goes through DRAM but for what a fused chain keeps on chip",
     "fpga.energy_mj": "relative: recalled energies of a LUT, a DSP and a bit, fitted with three "
     "parameters to 11 published powers of 7 designs: mean error 38 %, a design left out 54 %",
     "model": "exact: counted",

@@ -57,7 +57,7 @@ def check_accelerator(accelerator: Accelerator) -> None:
     for name, value in vars(accelerator).items():
         if name == "clock_mhz":
             check_number("accelerator", name, value)
-        elif field.type is bool:
+        elif name == "fused_chains":
             _check_truth(name, value)
         elif name not in _WORDS:
             most = MAX_PES if name in _LANES else _MAX_KB if name.endswith("_kb") else None

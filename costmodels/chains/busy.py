@@ -12,9 +12,10 @@ from costmodels.chains.detect import Chain, Stage
 from costmodels.engines import Placement, Plan
 from costmodels.grid import ARRAYS, Grid
 from costmodels.latency import ArrayCycles, engine_cycles
+from costmodels.packing import Packing
 from costmodels.systolic import Integers
 from costmodels.vector_unit import fused_cycles_by_lanes
-from costmodels.workload import VectorOperation
+from costmodels.workload import MatrixLayer, VectorOperation
 
 VECTOR, DRAM = -2, -1
 """Places of the vector unit and the DRAM among the engines of a chain."""
@@ -46,7 +47,7 @@ class _Jobs:
     """The distinct pieces of work among all bands of all cuts of a chain.
 
     Attributes:
-        pieces: A band's share of a layer on one engine.
+        pieces: A band's share of a layer on one engine, whose size is not in it.
         places: Which piece of `Plan.pieces` each is a share of.
         engines: Of each stage's pieces: the stage, the engine's place among those used, and the job
             of each band, shape (3, cuts); -1 where a band has no rows.
@@ -117,11 +118,15 @@ def _engine_cycles(jobs: _Jobs, hardware: Hardware) -> Integers:
     return np.concatenate([taken, np.zeros((len(some), 1), dtype=np.int64)], axis=1)[which]
 
 
-def _pieces(chain: Chain, planned: Plan) -> tuple[tuple[int, int, Placement], ...]:
-    """Return the stage and the place of every piece of the chain's layers, and the piece."""
+_Piece = tuple[int, int, str, MatrixLayer, int]
+
+
+def _pieces(chain: Chain, planned: Plan) -> tuple[_Piece, ...]:
+    """Return of every piece of the chain's layers: stage, place, engine, layer, width of sums."""
     ends = [*planned.starts[1:].tolist(), len(planned.pieces)]
+    pieces = planned.pieces
     return tuple(
-        (place, i, planned.pieces[i])
+        (place, i, pieces[i].engine, pieces[i].layer, pieces[i].accumulator_bits)
         for place, stage in enumerate(chain.stages)
         if stage.index < len(ends)
         for i in range(int(planned.starts[stage.index]), ends[stage.index])
@@ -129,19 +134,20 @@ def _pieces(chain: Chain, planned: Plan) -> tuple[tuple[int, int, Placement], ..
 
 
 @lru_cache(maxsize=1024)
-def _jobs(chain: Chain, cuts: Cuts, placed: tuple[tuple[int, int, Placement], ...]) -> _Jobs:
+def _jobs(chain: Chain, cuts: Cuts, placed: tuple[_Piece, ...]) -> _Jobs:
     rows = cuts.rows.transpose(1, 2, 0)
-    used = sorted({piece.engine for _, _, piece in placed})
+    used = sorted({engine for _, _, engine, _, _ in placed})
     pieces: list[Placement] = []
     places: list[int] = []
     engines = []
-    for place, i, piece in placed:
+    for place, i, engine, layer, sums in placed:
         sizes, job = np.unique(rows[place], return_inverse=True)
         stage, first = chain.stages[place], len(pieces) - (sizes[0] == 0)
-        pieces += [_banded(piece, stage, size, chain.units) for size in sizes.tolist() if size]
+        bands = (_banded(layer, stage, size, chain.units) for size in sizes.tolist() if size)
+        pieces += [Placement(band, engine, 1, 1, Packing(1, 1), sums) for band in bands]
         places += [i] * (len(pieces) - len(places))
         job = np.where(rows[place] == 0, -1, job.reshape(rows[place].shape) + first)
-        engines.append((place, used.index(piece.engine), job))
+        engines.append((place, used.index(engine), job))
     works: list[tuple[VectorOperation, ...]] = []
     works_at = np.empty(rows.shape, dtype=np.intp)
     for place, stage in enumerate(chain.stages):
@@ -152,11 +158,11 @@ def _jobs(chain: Chain, cuts: Cuts, placed: tuple[tuple[int, int, Placement], ..
     return _Jobs(tuple(pieces), found, tuple(engines), tuple(works), works_at, len(used))
 
 
-def _banded(piece: Placement, stage: Stage, rows: int, units: int) -> Placement:
-    """Return a piece of a layer as that of one band."""
-    layer, size = piece.layer, rows * stage.rows.width
+def _banded(layer: MatrixLayer, stage: Stage, rows: int, units: int) -> MatrixLayer:
+    """Return a band's share of a layer."""
+    size = rows * stage.rows.width
     m, n = (layer.m, size) if stage.rows.along == "n" else (size, layer.n)
-    return replace(piece, layer=replace(layer, m=m, n=n, repeats=layer.repeats // units))
+    return replace(layer, m=m, n=n, repeats=layer.repeats // units)
 
 
 def _work(stage: Stage, units: int, rows: int) -> tuple[VectorOperation, ...]:

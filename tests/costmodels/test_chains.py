@@ -20,6 +20,7 @@ from costmodels.chains.bands import cut, cut_at
 from costmodels.chains.busy import Hardware
 from costmodels.chains.price import NEVER, price_chain
 from costmodels.cost import Cost
+from costmodels.cycles import CycleModel
 from costmodels.engines import engine_sizes, plan
 from costmodels.errors import CostModelError
 from costmodels.estimate import estimate
@@ -365,6 +366,9 @@ def test_scale_sim_gives_equal_chains(tmp_path: Any) -> None:
         simulated = estimate(workload, accelerator, cycles="scalesim", cache_dir=tmp_path)
         assert closed.chains and simulated.chains == closed.chains
         assert simulated.layers == closed.layers
+    model = CycleModel("scalesim", reports_dir=tmp_path / "reports")  # bands are not run in full
+    reported = estimate(mlp(), replace(FUSED, mac_rows=4, mac_cols=4), cycles=model)
+    assert reported.layers == estimate(mlp(), replace(FUSED, mac_rows=4, mac_cols=4)).layers
 
 
 @settings(max_examples=40, deadline=None)
