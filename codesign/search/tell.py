@@ -159,6 +159,7 @@ class Teller:
             f"Accelerator: {a.mac_rows} x {a.mac_cols} MAC array, {a.shift_rows} x {a.shift_cols} "
             f"shift array, {a.dataflow.upper()} dataflow, {a.precision} precision, buffers "
             f"{a.input_buffer_kb}/{a.weight_buffer_kb}/{a.output_buffer_kb} kB, "
-            f"{a.vector_lanes} vector and {a.depthwise_lanes} depthwise lanes.",
+            f"{a.vector_lanes} vector and {a.depthwise_lanes} depthwise lanes"
+            f"{', fused chains' if a.fused_chains else ''}.",
         ]
         return "\n".join(lines)

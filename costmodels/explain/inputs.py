@@ -133,7 +133,8 @@ def _of_bundle(source: Source) -> Candidate:
     workload = load_workload(folder / "workload.json")
     title = f"{workload.name} of bundle {folder.resolve().name}"
     cost = folder / "cost.json"
-    batch = read_json(cost).get("batch", 1) if cost.is_file() else 1
+    values = read_json(cost) if cost.is_file() else {}
+    batch = values.get("batch", 1) if isinstance(values, Mapping) else 1
     return Candidate(title, f"bundle-{folder.resolve().name}", workload, accelerator, batch)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from chain_workloads import mbconv
 from matplotlib import image
 from rich.console import Console
 from sample_workloads import linear, mobile_block
@@ -238,6 +239,37 @@ def test_what_if(bundle: Path, tmp_path: Path, capsys: Any) -> None:
     assert json.loads((out / "explain.json").read_text())["metrics"] == wanted.metrics
 
 
+def test_batches_are_the_bundle_s_or_those_asked_for(
+    bundle: Path, tmp_path: Path, capsys: Any
+) -> None:
+    (bundle / "cost.json").write_text(json.dumps({"batch": 4}))
+    for words, batch in (([], 4), (["batch=2"], 2)):
+        assert main([f"bundle={bundle}", f"out={tmp_path}", *words]) == 0
+        values = json.loads((tmp_path / "explain.json").read_text())
+        assert values["batch"] == batch
+        assert values["metrics"] == estimate(LOG2, SMALL, batch=batch).metrics
+        assert f"ms for a batch of {batch}, " in capsys.readouterr().out
+
+
+def test_chains_are_shown(tmp_path: Path, capsys: Any) -> None:
+    workload = mbconv(16, 16, 64, 16)
+    (tmp_path / "w.json").write_text(json.dumps(workload_values(workload)))
+    words = [f"workload={tmp_path / 'w.json'}", f"out={tmp_path}"]
+    assert main([*words, "accelerator.fused_chains=true"]) == 0
+    values = json.loads((tmp_path / "explain.json").read_text())
+    cost = estimate(workload, Accelerator(fused_chains=True))
+    (chain,) = cost.chains
+    assert [row["chain"] for row in values["layers"]] == [chain.name] * 3
+    assert values["chains"][0]["bands"] == chain.bands
+    assert sum(row["cycles"] for row in values["layers"]) == chain.cycles
+    assert sum(row["share"] for row in values["layers"]) == pytest.approx(1)
+    text = capsys.readouterr().out
+    assert "separable" in text and f"{chain.bands}" in text and "fused chains" in text
+    for row in values["layers"]:
+        assert row["gops"] == pytest.approx(2 * row["macs"] * 200 / chain.cycles / 1e3)
+        assert row["gops"] <= 1.0001 * values["roofs"]["engines"][row["engine"]]
+
+
 def test_out_none_writes_nothing(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -264,6 +296,9 @@ def test_out_none_writes_nothing(
         (["bundle={bundle}", "accelerator.board=zcu"], "unknown board 'zcu'"),
         (["bundle={bundle}", "cycles=rtl"], "unknown cycles 'rtl'"),
         (["bundle={bundle}", "gpus=[t5]"], "unknown GPU 't5'"),
+        (["bundle={bundle}", "batch=-2"], "batch must be a positive whole number, not -2"),
+        (["bundle={bundle}", "batch=2.5"], "batch must be of type int"),
+        (["bundle={bundle}", "accelerator.fused_chains=3"], "fused_chains must be true or false"),
         (["bundle={bundle}", "top=-1"], "top and width must be 0 or more"),
         (["bundel=x"], "unknown key 'bundel'. Did you mean 'bundle'?"),
         (["workload={bundle}/design.json"], "lacks name, operations, parameter_bits"),

@@ -66,6 +66,22 @@ def test_a_stage_is_the_first_part_of_a_path_with_its_number():
     assert stage("final_conv.bn.act") == "final_conv"
 
 
+def test_operations_say_who_gives_their_operands(mobilevit):
+    work = workload(mobilevit, uniform_design(mobilevit))
+    inputs = {op.name: op.inputs for op in work.operations}
+    assert inputs["stem.conv"] == ("input",)
+    block = "stages.1.1"
+    assert inputs[f"{block}.conv2_kxk.conv"] == (f"{block}.conv1_1x1.bn.act",)
+    assert inputs[f"{block}.conv2_kxk.conv.requantize"] == (f"{block}.conv2_kxk.conv",)
+    assert inputs[f"{block}.add"] == (f"{block}.conv3_1x1.conv", "stages.1.0.conv3_1x1.conv")
+    attention = "stages.2.1.transformer.0.attn"  # through the reshapes that make the heads
+    assert inputs[f"{attention}.qk"] == (f"{attention}.qkv", f"{attention}.qkv")
+    assert inputs[f"{attention}.softmax"] == (f"{attention}.qk",)
+    assert inputs[f"{attention}.av"] == (f"{attention}.softmax", f"{attention}.qkv")
+    names = {node.name for node in mobilevit.nodes}
+    assert all(op.inputs and set(op.inputs) <= names for op in work.operations)
+
+
 def test_other_families_have_workloads_too():
     for name, size, kwargs in (("mobilenetv3_small_050", 64, {}), ("efficientnet_lite0", 64, {})):
         graph = captured(name, size, **kwargs)

@@ -90,6 +90,16 @@ def test_settings_of_the_space_change(space):
     assert wider.workload.layers[0].m == 16 * changed.workload.layers[0].m // 4
 
 
+def test_the_batch_of_the_space_is_explained(space, tmp_path, capsys):
+    assert candidate_of_space(str(space)).batch == 1
+    found = candidate_of_space(str(space), changes=["cost.batch=4"])
+    assert found.batch == 4
+    assert main([f"space={space}", "cost.batch=4", f"out={tmp_path}"]) == 0
+    values = json.loads((tmp_path / "explain.json").read_text())
+    wanted = estimate(found.workload, found.design.accelerator, batch=4).metrics
+    assert values["batch"] == 4 and values["metrics"] == wanted
+
+
 def test_designs_from_files(space, study, tmp_path, graph):
     record = read_study(study)
     trial = choose_trial(record, "3")
