@@ -120,6 +120,8 @@ def batch_of(record: StudyRecord) -> int:
 def simulate(problem: Problem, design: Design, cache_dir: Path, batch: int = 1) -> dict[str, float]:
     """Return SCALE-Sim's compute cycles of a design's arrays, and how many layers differ.
 
+    Layers are simulated whole, one after another, also where the design fuses them into chains.
+
     Each distinct product is simulated once and kept in `cache_dir`.
 
     Returns:

@@ -1,7 +1,7 @@
 """How long each engine is busy with each band of a chain, on every accelerator of a grid."""
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from costmodels.chains.bands import FIRST, LAST, MIDDLE, Cuts
 from costmodels.chains.detect import Chain, Stage
 from costmodels.engines import Placement, Plan
-from costmodels.grid import ARRAYS, Grid
+from costmodels.grid import ARRAYS, BUFFERS, Grid
 from costmodels.latency import ArrayCycles, engine_cycles
 from costmodels.packing import Packing
 from costmodels.systolic import Integers
@@ -40,6 +40,22 @@ class Hardware:
     grid: Grid
     bits_per_cycle: NDArray[np.float64]
     array_cycles: ArrayCycles
+
+    @cached_property
+    def sizes(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """An accelerator of each set of engines, and which of them each accelerator has."""
+        return self.grid.distinct((*ARRAYS, "depthwise_lanes"))
+
+    @cached_property
+    def lanes(self) -> tuple[Integers, NDArray[np.intp]]:
+        """Each number of vector lanes, and which of them each accelerator has."""
+        some, which = self.grid.distinct(["vector_lanes"])
+        return self.grid.column("vector_lanes")[some], which
+
+    @cached_property
+    def half_bits(self) -> Integers:
+        """Bits of a half of the three buffers, shape (accelerators, 3)."""
+        return self.grid.columns(BUFFERS) * 8192
 
 
 @dataclass(frozen=True)
@@ -78,8 +94,7 @@ def busy_cycles(
     taken = _engine_cycles(jobs, hardware)
     for place, engine, job in jobs.engines:
         busy[place][:, engine] = taken[:, job].swapaxes(0, 1)
-    some, which = hardware.grid.distinct(["vector_lanes"])
-    lanes = hardware.grid.column("vector_lanes")[some]
+    lanes, which = hardware.lanes
     vector = fused_cycles_by_lanes(jobs.works, lanes)[which]
     for place in range(len(chain.stages)):
         busy[place][:, VECTOR] = vector[:, jobs.works_at[place]].swapaxes(0, 1)
@@ -110,7 +125,7 @@ def _static_of_band(
 
 def _engine_cycles(jobs: _Jobs, hardware: Hardware) -> Integers:
     """Return the cycles of the jobs of arrays and depthwise engine, and of none, as the last."""
-    some, which = hardware.grid.distinct((*ARRAYS, "depthwise_lanes"))
+    some, which = hardware.sizes
     at = np.ix_(some, jobs.places)
     planned = Plan((), jobs.pieces, np.arange(len(jobs.pieces), dtype=np.intp), {})
     sizes = hardware.rows[at], hardware.cols[at]

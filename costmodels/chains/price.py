@@ -9,7 +9,6 @@ from costmodels.chains.bands import FIRST, LAST, MIDDLE, cut, moved_bits, side_b
 from costmodels.chains.busy import VECTOR, Hardware, busy_cycles
 from costmodels.chains.detect import Chain
 from costmodels.chains.pipeline import pipeline_cycles
-from costmodels.grid import BUFFERS
 from costmodels.systolic import Integers, ceil_div
 
 NEVER = np.int64(2**62)
@@ -43,8 +42,7 @@ def price_chain(chain: Chain, hardware: Hardware) -> ChainPrice:
 
     Weights stay on chip where they fit beside the bands, and are read for every band elsewhere.
     """
-    cuts, grid = cut(chain), hardware.grid
-    halves = np.stack([grid.column(name) * 8192 for name in BUFFERS], axis=1)[:, None]
+    cuts, halves = cut(chain), hardware.half_bits[:, None]
     fits = np.all(cuts.held_bits <= halves, axis=2)
     resident = np.all(cuts.held_bits + cuts.static_bits <= halves, axis=2)
     busy = busy_cycles(chain, cuts, resident, hardware)
