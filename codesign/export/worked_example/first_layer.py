@@ -187,10 +187,10 @@ class FirstLayer:
         inside = (columns >= 0) & (columns < width) & (0 <= place[2] < height)
         codes = np.full(len(columns), zero_code(self.source.format))
         values = np.zeros(len(columns), dtype=np.int64)
+        if not inside.any():  # a row below the image has no codes to look up
+            return Line(label, codes, values, weights, None, (len(columns), 0))
         codes[inside] = self.codes[place][columns[inside]]
         values[inside] = self.values[place[1:]][columns[inside]]
-        if not inside.any():
-            return Line(label, codes, values, weights, None, (len(columns), 0))
         before, after = int(inside.argmax()), int(inside[::-1].argmax())
         first = (*place, int(columns[before]))
         return Line(label, codes, values, weights, first, (before, after))
