@@ -13,7 +13,7 @@ codes are assumed: unsigned activations are shifted by half their range, a const
 """
 
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import NamedTuple
 
 from costmodels.checks import check_choice, check_sizes
@@ -36,7 +36,7 @@ class Packing(NamedTuple):
         return self.weights * self.activations
 
 
-@cache
+@lru_cache(maxsize=None, typed=True)  # what only equals a width is checked too
 def packing(
     weight_bits: int,
     activation_bits: int,

@@ -7,7 +7,7 @@ in LUTs: "yosys" as synthesised, "finn" by the formula of FINN-R, made for Vivad
 """
 
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from costmodels.vector_unit import Fabric
 PROFILES = ("yosys", "finn")
 
 
-@cache
+@lru_cache(maxsize=None, typed=True)  # what only equals a width is checked too
 def dsp_pe_group(
     weight_bits: int,
     activation_bits: int,
@@ -48,7 +48,7 @@ def dsp_pe_group(
     return Fabric(sums + adders, operands + sums, 1)
 
 
-@cache
+@lru_cache(maxsize=None, typed=True)  # what only equals a width is checked too
 def lut_pe(
     weight_bits: int, activation_bits: int, accumulator_bits: int, profile: str = "yosys"
 ) -> Fabric:
@@ -74,7 +74,7 @@ def lut_pe(
     return Fabric(multiplier + accumulator_bits, 2 * product + accumulator_bits, 0)
 
 
-@cache
+@lru_cache(maxsize=None, typed=True)  # what only equals a width is checked too
 def log2_pe(weight_bits: int, activation_bits: int, accumulator_bits: int) -> Fabric:
     """Return one PE that multiplies by zero or a power of two: a shifter and an accumulator.
 

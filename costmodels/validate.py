@@ -26,6 +26,9 @@ MAX_PES = 10**6
 MAX_SIZE = 2**40
 MAX_MACS = 10**15
 """So that no count of cycles, bits or partial sums leaves 64 bits."""
+MAX_READS = 64 * MAX_MACS
+"""Elements of both operands read once for each row and column of the product, for the same reason;
+of a layer whose counts agree they are its multiply-accumulates times its strides."""
 
 _MAX_BITS = 32
 _WORDS = ("board", "dataflow", "precision", "mac_pe")
@@ -162,7 +165,12 @@ def _sizes_are_sound(workload: Workload) -> bool:
         and _are_within(list(geometry), least=0)
         and max(bits) <= _MAX_BITS
         and sum([layer.macs for layer in layers]) <= MAX_MACS
+        and sum(map(_reads, layers)) <= MAX_READS
     )
+
+
+def _reads(layer: MatrixLayer) -> int:
+    return layer.m * layer.weight_elements + layer.n * layer.input_elements
 
 
 def _are_within(values: list[Any], least: int) -> bool:
@@ -199,6 +207,11 @@ def _check_layer_sizes(layer: MatrixLayer) -> None:
     if layer.macs > MAX_MACS:
         raise CostModelError(
             f"{where}: m x k x n x repeats is {layer.macs:,}, more than {MAX_MACS:,}"
+        )
+    if _reads(layer) > MAX_READS:
+        raise CostModelError(
+            f"{where}: m x weight_elements + n x input_elements is {_reads(layer):,}, more than "
+            f"{MAX_READS:,}: do the sizes belong together?"
         )
 
 

@@ -19,7 +19,14 @@ from costmodels.board import Board, Gpu, load_board, load_gpu
 from costmodels.errors import CostModelError
 from costmodels.estimate import estimate
 from costmodels.scalesim.task import Task
-from costmodels.validate import MAX_MACS, MAX_PES, MAX_SIZE, check_accelerator, check_workload
+from costmodels.validate import (
+    MAX_MACS,
+    MAX_PES,
+    MAX_READS,
+    MAX_SIZE,
+    check_accelerator,
+    check_workload,
+)
 from costmodels.vector_unit import FUNCTIONS
 from costmodels.workload import MatrixLayer, VectorOperation, Workload
 
@@ -158,6 +165,7 @@ def test_whatever_passes_the_checks_has_finite_costs(data: st.DataObject) -> Non
         input_elements=data.draw(sizes), output_elements=data.draw(sizes),
         weight_elements=data.draw(sizes),
     )  # fmt: skip
+    assume(m * layer.weight_elements + n * layer.input_elements <= MAX_READS)
     elements = data.draw(sizes)
     function = data.draw(st.sampled_from(sorted(FUNCTIONS)))
     row = data.draw(st.integers(1, elements))
@@ -188,6 +196,10 @@ def test_sizes_beyond_what_is_counted(name: str) -> None:
         check_workload(Workload("net", (replace(linear(), **{name: MAX_SIZE + 1}),), 0))
     with pytest.raises(CostModelError, match="m x k x n x repeats"):
         check_workload(Workload("net", (linear(m=2**20, k=2**20, n=2**20),), 0))
+    for change in ({"weight_elements": MAX_SIZE}, {"input_elements": MAX_SIZE}):
+        layer = linear(m=2**17, k=1, n=2**17, **change)
+        with pytest.raises(CostModelError, match="do the sizes belong together"):
+            check_workload(Workload("net", (layer,), 0))
 
 
 def write(folder: Path, name: str, content: Any) -> str:
