@@ -1,33 +1,23 @@
 """Fused chains: what is found, by hand; what it takes, played; and properties that must hold."""
 
-import itertools
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 from chain_workloads import attention, fused, mbconv, mlp, network, pointwise
+from drawn_chains import accelerators, blocks, heads, pairs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_workloads import conv, linear
 
-from costmodels import systolic
 from costmodels.accelerator import Accelerator
-from costmodels.batch import batched
-from costmodels.board import load_board
 from costmodels.chains import find_chains
-from costmodels.chains.bands import cut, cut_at
-from costmodels.chains.busy import Hardware
-from costmodels.chains.price import NEVER, price_chain
 from costmodels.cost import Cost
 from costmodels.cycles import CycleModel
-from costmodels.engines import engine_sizes, plan
 from costmodels.errors import CostModelError
 from costmodels.estimate import estimate
-from costmodels.grid import Grid
-from costmodels.latency import analytical_cycles
 from costmodels.many import LAYER_FIGURES, estimate_many
-from costmodels.workload import MatrixLayer, VectorOperation, Workload
+from costmodels.workload import VectorOperation, Workload
 
 SMALL = Accelerator(mac_rows=8, mac_cols=8, shift_rows=0, shift_cols=0, vector_lanes=4)
 FUSED = replace(SMALL, fused_chains=True)
@@ -118,213 +108,6 @@ def test_no_operation_is_in_two_chains() -> None:
     ]
     chains = find_chains(network(*one.operations, *following))
     assert [c.operations for c in chains] == [("pw1", "dw", "pw2"), ("a1", "a2", "a3")]
-
-
-# What it takes, played from first principles.
-
-
-def played(workload: Workload, accelerator: Accelerator, height: int) -> tuple[int, int] | None:
-    """Cycles and bytes of the one chain of a workload in bands of a height, or None: no room."""
-    (chain,) = find_chains(workload)
-    place = cut(chain).height.tolist().index(height)
-    kinds = cut(chain).rows[place].tolist()
-    bands = -(-chain.stages[-1].rows.count // height)
-    halves = [8192 * getattr(accelerator, f"{n}_buffer_kb") for n in ("input", "weight", "output")]
-    held, kept = [0, 0, 0], [0, 0, 0]
-    rows = [[k[2]] if bands == 1 else [k[0], *[k[1]] * (bands - 2), k[2]] for k in kinds]
-    before = None
-    for stage, counts in zip(chain.stages, rows, strict=True):
-        op = stage.operation
-        vector = isinstance(op, VectorOperation)
-        per_row = (8 * op.input_elements // chain.units // stage.rows.count) if not vector else 0
-        if before:  # of the stage before, in its rows
-            per_row = 8 * before[1] // chain.units // before[0].rows.count
-        window = (
-            stage.rows.kept if before else -(-stage.rows.kept // getattr(op, "stride_height", 1))
-        )
-        most = max((before or (None, None, counts))[2]) + window
-        held[2 if vector else stage.operand] += most * per_row
-        if not vector:
-            weights = op.input_elements if stage.operand else op.weight_elements
-            constants = 0 if op.kind == "matmul" else 56 * op.n * op.repeats
-            kept[0 if stage.operand else 1] += (8 * weights + constants) // chain.units
-            before = stage, op.output_elements, counts
-        else:
-            before = stage, op.elements, counts
-    if any(size > half for size, half in zip(held, halves, strict=True)):
-        return None
-    resident = all(a + b <= half for a, b, half in zip(held, kept, halves, strict=True))
-    jobs = [
-        [_job(chain, s, stage, n, b, bands, resident, accelerator) for b, n in enumerate(counts)]
-        for s, (stage, counts) in enumerate(zip(chain.stages, rows, strict=True))
-    ]
-    jobs = [stage * chain.units for stage in jobs]
-    total, steps = 0, len(jobs[0]) + len(jobs) - 1
-    for step in range(steps):
-        busy = np.zeros(5, dtype=np.int64)
-        for s, stage in enumerate(jobs):
-            if 0 <= step - s < len(stage):
-                busy += stage[step - s]
-        total += int(busy.max())
-    return total, _bytes(chain, 1 if resident else bands)
-
-
-def _job(
-    chain: Any, s: int, stage: Any, rows: int, band: int, bands: int, resident: bool, a: Accelerator
-) -> np.ndarray:
-    """Cycles of MAC array, depthwise engine, vector unit and DRAM for one band of a stage."""
-    op, share = stage.operation, rows / stage.rows.count / chain.units
-    busy = np.zeros(5, dtype=np.int64)
-    flow, bits = sum(_side(work) for work in stage.works), 0
-    if isinstance(op, MatrixLayer):
-        size = {"m": op.m, "n": op.n, stage.rows.along: rows * stage.rows.width}
-        if op.kind == "depthwise" and a.depthwise_lanes:
-            busy[1] = -(-op.repeats // a.depthwise_lanes) * size["m"] * op.k
-        else:
-            repeats = op.repeats // chain.units
-            busy[0] = repeats * systolic.cycles(
-                size["m"], op.k, size["n"], a.mac_rows, a.mac_cols, a.dataflow
-            )
-        weights = 8 * (op.input_elements if stage.operand else op.weight_elements)
-        weights += 0 if op.kind == "matmul" else 56 * op.n * op.repeats
-        if not resident:
-            bits += weights // chain.units
-        elif chain.units > 1:
-            bits += -(-(weights // chain.units) // bands)
-        elif band == 0:
-            bits += weights
-        flow += 8 * op.input_elements * (s == 0)
-        flow += 8 * op.output_elements * (s == len(chain.stages) - 1)
-    bits += -(-flow // (chain.units * stage.rows.count)) * rows  # whole bits a row
-    passes = {"softmax": 3}
-    longest = 0
-    for work in stage.works:
-        cycles = -(-round(work.elements * share) // a.vector_lanes)
-        longest = max(longest, cycles * passes.get(work.function, 1))
-    busy[2] = longest
-    per_cycle = 8 * load_board(a.board).bytes_per_cycle(a.clock_mhz)
-    busy[3] = np.ceil(bits / per_cycle)
-    return busy
-
-
-def _side(work: VectorOperation) -> int:
-    return work.elements * work.input_bits * (work.function == "add")
-
-
-def _bytes(chain: Any, reads: int) -> int:
-    total = 0
-    for s, stage in enumerate(chain.stages):
-        op, bits = stage.operation, 0
-        if isinstance(op, MatrixLayer):
-            weights = op.input_elements if stage.operand else op.weight_elements
-            constants = 0 if op.kind == "matmul" else 56 * op.n * op.repeats
-            bits = (8 * weights + constants) * reads
-            bits += 8 * op.input_elements * (s == 0)
-            bits += 8 * op.output_elements * (s == len(chain.stages) - 1)
-        total += -(-bits // 8) + sum(-(-_side(work) // 8) for work in stage.works)
-    return total
-
-
-small_kb = st.sampled_from([1, 2, 4, 64])
-accelerators = st.builds(
-    Accelerator,
-    fused_chains=st.just(True),
-    board=st.sampled_from(["zcu104", "pynq_z2"]),
-    clock_mhz=st.sampled_from([100.0, 2000.0, 2e4]),  # so high that DRAM is waited for
-    mac_rows=st.sampled_from([2, 5, 8, 16]),
-    mac_cols=st.sampled_from([2, 5, 8, 16]),
-    shift_rows=st.just(0),
-    shift_cols=st.just(0),
-    dataflow=st.sampled_from(["os", "ws", "is"]),
-    input_buffer_kb=small_kb,
-    weight_buffer_kb=small_kb,
-    output_buffer_kb=small_kb,
-    vector_lanes=st.integers(1, 20),
-    depthwise_lanes=st.sampled_from([0, 3, 16]),
-)
-blocks = st.builds(
-    mbconv,
-    size=st.integers(3, 20),
-    channels=st.integers(1, 20),
-    wide=st.integers(2, 40),
-    out=st.integers(1, 20),
-    kernel=st.sampled_from([3, 5]),
-    stride=st.sampled_from([1, 2]),
-)
-pairs = st.builds(
-    mlp, tokens=st.integers(1, 30), width=st.integers(1, 40), hidden=st.integers(1, 90)
-)
-heads = st.builds(
-    attention,
-    tokens=st.integers(1, 20),
-    keys=st.integers(1, 20),
-    depth=st.integers(1, 12),
-    heads=st.integers(1, 4),
-    transposed=st.booleans(),
-    bias=st.booleans(),
-)
-
-
-@settings(max_examples=400, deadline=None)
-@given(st.one_of(blocks, pairs, heads), accelerators)
-def test_every_cut_as_played(workload: Workload, accelerator: Accelerator) -> None:
-    """Also those that are not the best: weights that do not stay, keys that come band by band."""
-    (chain,) = find_chains(workload)
-    board, grid = load_board(accelerator.board), Grid.of(accelerator)
-    planned = plan(workload, accelerator, board.dsp_type)
-    bits = np.array([8 * board.bytes_per_cycle(accelerator.clock_mhz)])
-    sizes = engine_sizes(planned, grid)
-    hardware = Hardware(planned, *sizes, grid, bits, analytical_cycles)
-    for height in cut(chain).height.tolist():
-        made = cut_at(chain, [height])
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("costmodels.chains.price.cut", lambda _, made=made: made)
-            found = price_chain(chain, hardware)
-        total, size = played(workload, accelerator, height) or (NEVER, None)
-        assert found.cycles[0] == total
-        assert size is None or found.dram_bytes[0].sum() == size
-
-
-@settings(max_examples=150, deadline=None)
-@given(st.one_of(blocks, pairs, heads), accelerators)
-def test_the_best_of_the_cuts_as_played(workload: Workload, accelerator: Accelerator) -> None:
-    """Every cut is played; the quickest, of equal ones with the fewest bytes, is the price."""
-    chain, before = (
-        find_chains(workload)[0],
-        estimate(workload, replace(accelerator, fused_chains=False)),
-    )
-    tried = [played(workload, accelerator, h) for h in cut(chain).height.tolist()]
-    options = [found for found in tried if found is not None]
-    alone = [x for x in before.layers if x.name in chain.operations]
-    own = sum(x.cycles for x in alone), sum(x.dram_bytes for x in alone)
-    best = min([own, *options])
-    cost = estimate(workload, accelerator)
-    layers = [x for x in cost.layers if x.name in chain.operations]
-    assert (sum(x.cycles for x in layers), sum(x.dram_bytes for x in layers)) == best
-    assert bool(cost.chains) == (best != own)
-    assert all((x.chain == chain.name) == bool(cost.chains) for x in layers)
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.one_of(blocks, pairs, heads), accelerators, st.sampled_from([1, 3]))
-def test_never_slower_and_never_below_the_compulsory_traffic(
-    workload: Workload, accelerator: Accelerator, batch: int
-) -> None:
-    plain, cost = both(workload, replace(accelerator, fused_chains=False), batch=batch)
-    assert cost.metrics["fpga.cycles"] <= plain.metrics["fpga.cycles"]
-    assert cost.metrics["fpga.cycles"] == sum(layer.cycles for layer in cost.layers)
-    moved = sum(layer.dram_bytes for layer in cost.layers)
-    images = batched(workload, batch).layers
-    if cost.chains:
-        least = images[0].input_elements + images[-1].output_elements
-        least += sum(layer.weight_elements for layer in images if layer.kind != "matmul")
-        assert moved >= least
-        assert all(0 <= layer.utilisation <= 1 and layer.cycles > 0 for layer in cost.layers)
-    for chain in cost.chains:
-        for name in ("input", "weight", "output"):
-            half = 1024 * getattr(accelerator, f"{name}_buffer_kb")
-            assert 0 <= getattr(chain, f"{name}_bytes") <= half
-    assert [layer.name for layer in cost.layers] == [layer.name for layer in plain.layers]
 
 
 def test_a_chain_by_hand() -> None:
@@ -437,33 +220,3 @@ def test_a_cost_with_chains_survives_json() -> None:
 def test_the_option_is_true_or_false(value: Any) -> None:
     with pytest.raises(CostModelError, match="fused_chains must be true or false"):
         estimate(mbconv(), replace(SMALL, fused_chains=value))
-
-
-@pytest.mark.parametrize(("size", "stride"), itertools.product((8, 14, 28), (1, 2)))
-def test_bands_by_powers_of_two_are_nearly_as_good_as_any(size: int, stride: int) -> None:
-    """All heights, not those tried alone: none is more than 15 % quicker."""
-    workload = mbconv(size, 16, 64, 16, stride=stride)
-    for kilobytes, dataflow in itertools.product((2, 8, 64), ("os", "ws")):
-        buffers = {f"{n}_buffer_kb": kilobytes for n in ("input", "weight", "output")}
-        accelerator = replace(FUSED, mac_rows=16, mac_cols=16, dataflow=dataflow, **buffers)
-        found = estimate(workload, accelerator).metrics["fpga.cycles"]
-        assert found <= 1.15 * _best_of_all(workload, accelerator)
-
-
-def _best_of_all(workload: Workload, accelerator: Accelerator) -> float:
-    (chain,) = find_chains(workload)
-    rows = chain.stages[-1].rows
-    best = estimate(workload, replace(accelerator, fused_chains=False)).metrics["fpga.cycles"]
-    for height in range(rows.lag + 1, rows.count + 1):
-        one = played_at(workload, accelerator, height)
-        best = min(best, one) if one else best
-    return best
-
-
-def played_at(workload: Workload, accelerator: Accelerator, height: int) -> int | None:
-    """`played` for a height that is perhaps not tried."""
-    made = cut_at(find_chains(workload)[0], [height])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(globals(), "cut", lambda chain: made)
-        found = played(workload, accelerator, height) if len(made.height) else None
-    return found[0] if found else None
