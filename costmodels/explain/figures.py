@@ -115,7 +115,9 @@ def _figure(explanation: Explanation, width: float, height: float) -> tuple[Figu
     ax.grid(True, which="major", color="#e8eaed")
     ax.set_axisbelow(True)
     a = explanation.accelerator
-    title = f"{explanation.title}\n{a.board} at {a.clock_mhz:g} MHz"
+    images = explanation.cost.batch
+    batch = f", batch of {images}" if images > 1 else ""
+    title = f"{explanation.title}\n{a.board} at {a.clock_mhz:g} MHz{batch}"
     ax.set_title(title, loc="left", fontsize=10, fontweight="bold", color=_INK)
     return figure, ax
 
