@@ -113,8 +113,8 @@ class CostSettings:
     gpus: list[str] = setting(["rtx4090", "a100", "h200", "orin"], "GPUs whose latency is modelled")
     gpu_profile: str = setting(
         "fastertransformer",
-        "runtime there: fastertransformer, tensorrt, torch_compile, torch_eager, or a file of"
-        " costmodels.calibrate",
+        "runtime there: fastertransformer, h200_torch, tensorrt, torch_compile, torch_eager, or a"
+        " file of costmodels.calibrate",
     )
     gpu_precision: str = setting("int8", "kernels there: int8, int4 (packed weights), fp16, fp32")
 

@@ -55,8 +55,10 @@ def print_table(console: Console, record: StudyRecord) -> None:
 def _table(record: StudyRecord, columns: list[str]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     table.add_column("trial", justify="right")
+    named = Counter(name.rpartition(".")[2] for name in columns)
     for name in columns:
-        table.add_column(_heading(name), justify="right")
+        alone = named[name.rpartition(".")[2]] == 1
+        table.add_column(_heading(name, whole=not alone), justify="right")
     table.add_column("")
     special = choose_trial(record, "knee").number if record.front else -1
     for trial in sorted_front(record):
@@ -67,9 +69,14 @@ def _table(record: StudyRecord, columns: list[str]) -> Table:
     return table
 
 
-def _heading(metric: str) -> str:
-    """Return a metric's name on narrow lines, its unit on the last."""
-    words = metric.split(".")[-1].split("_")
+def _heading(metric: str, *, whole: bool) -> str:
+    """Return a metric's name on narrow lines, its unit on the last.
+
+    Args:
+        metric: The metric.
+        whole: Whether "fpga" and the like are part of it, as another metric is called the same.
+    """
+    words = (metric if whole else metric.rpartition(".")[2]).replace(".", "_").split("_")
     if words[-1] in UNITS:
         words.pop()
     return "\n".join([*words, unit(metric)])
