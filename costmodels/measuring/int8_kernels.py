@@ -7,6 +7,7 @@ from torch import nn
 
 from costmodels.errors import CostModelError
 from costmodels.measuring import torch_rows
+from costmodels.measuring.stages import Norm, OutputStage, Windows
 from costmodels.measuring.torch_rows import codes_of
 
 _LEAST_ROWS = 17  # of torch._int_mm on CUDA
@@ -29,55 +30,27 @@ class Kernels(Protocol):
         weight: torch.Tensor,
         scale: torch.Tensor,
         bias: torch.Tensor,
-        *,
-        relu: bool = False,
-        output_scale: float | None = None,
-        dtype: torch.dtype = torch.float16,
-        residual: torch.Tensor | None = None,
-        index: torch.Tensor | None = None,
+        stage: OutputStage,
     ) -> torch.Tensor:
-        """Return codes @ weight.T, rescaled."""
-
-    def layer_norm(
-        self,
-        values: torch.Tensor,
-        weight: torch.Tensor,
-        bias: torch.Tensor,
-        epsilon: float,
-        step: float | None = None,
-        index: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Return each row normalised: INT8 codes at `step`, or values of its type.
+        """Return codes @ weight.T, rescaled, after the output stage.
 
         Args:
-            values: Floating point, of shape (rows, columns).
-            weight: Factor of each column.
-            bias: Added after it.
-            epsilon: Added to the variance.
-            step: Step of the codes; None returns values.
-            index: Int32; row r of an image of len(index) rows comes from its row index[r].
+            codes: INT8, of shape (rows, depth), contiguous.
+            weight: INT8, of shape (columns, depth), contiguous.
+            scale: Float32 factor of each column's sums.
+            bias: Float32, added after it.
+            stage: What follows.
         """
 
-    def window_attention(
-        self,
-        codes: torch.Tensor,
-        bias: torch.Tensor,
-        regions: torch.Tensor | None,
-        tokens: int,
-        score_scale: float,
-        output_factor: float,
-    ) -> torch.Tensor:
+    def layer_norm(self, values: torch.Tensor, norm: Norm) -> torch.Tensor:
+        """Return each row of `values`, of shape (rows, columns), normalised."""
+
+    def window_attention(self, codes: torch.Tensor, windows: Windows) -> torch.Tensor:
         """Return attention's result within each window as INT8 codes (windows * tokens, channels).
 
         Args:
             codes: INT8, of shape (windows * tokens, 3 * channels): query, key, value by head.
-            bias: Added to the scores, of shape (heads, tile, tile), tile the power of two from 16
-                that holds the tokens; -30000 at the keys beyond them.
-            regions: Int32, of shape (windows of an image, tile): tokens of a window see those of
-                their own region. None: they see all.
-            tokens: Of a window.
-            score_scale: What one unit of a product of codes adds to a score.
-            output_factor: The value codes' step over that of the codes returned.
+            windows: What attention is within.
         """
 
 
@@ -106,49 +79,30 @@ class TorchKernels:
         weight: torch.Tensor,
         scale: torch.Tensor,
         bias: torch.Tensor,
-        *,
-        relu: bool = False,
-        output_scale: float | None = None,
-        dtype: torch.dtype = torch.float16,
-        residual: torch.Tensor | None = None,
-        index: torch.Tensor | None = None,
+        stage: OutputStage,
     ) -> torch.Tensor:
-        """Return codes @ weight.T, rescaled (see `TritonKernels.linear`)."""
+        """Return codes @ weight.T, rescaled, after the output stage."""
         rows = codes.shape[0]
         if rows < _LEAST_ROWS:
             codes = nn.functional.pad(codes, (0, 0, 0, _LEAST_ROWS - rows))
         sums = torch._int_mm(codes, weight.t())[:rows]
-        inverse = None if output_scale is None else 1 / output_scale
-        if residual is None and index is None:
-            return self._epilogue(sums, scale, bias, relu, inverse, dtype)
-        values = self._epilogue(sums, scale, bias, relu, None, torch.float32)
-        values = values if index is None else torch_rows.scatter_rows(values, index)
-        values = values if residual is None else values + residual.float()
-        return values.to(dtype) if inverse is None else codes_of(values, inverse)
+        inverse = None if stage.output_scale is None else 1 / stage.output_scale
+        if stage.residual is None and stage.index is None:
+            return self._epilogue(sums, scale, bias, stage.relu, inverse, stage.dtype)
+        values = self._epilogue(sums, scale, bias, stage.relu, None, torch.float32)
+        if stage.index is not None:
+            values = torch_rows.scatter_rows(values, stage.index)
+        if stage.residual is not None:
+            values = values + stage.residual.float()
+        return values.to(stage.dtype) if inverse is None else codes_of(values, inverse)
 
-    def layer_norm(
-        self,
-        values: torch.Tensor,
-        weight: torch.Tensor,
-        bias: torch.Tensor,
-        epsilon: float,
-        step: float | None = None,
-        index: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Return each row normalised (see `Kernels.layer_norm`)."""
-        return torch_rows.norm_rows(values, weight, bias, epsilon, step, index)
+    def layer_norm(self, values: torch.Tensor, norm: Norm) -> torch.Tensor:
+        """Return each row normalised."""
+        return torch_rows.norm_rows(values, norm)
 
-    def window_attention(
-        self,
-        codes: torch.Tensor,
-        bias: torch.Tensor,
-        regions: torch.Tensor | None,
-        tokens: int,
-        score_scale: float,
-        output_factor: float,
-    ) -> torch.Tensor:
-        """Return attention's codes (see `Kernels.window_attention`)."""
-        return torch_rows.window_attention(codes, bias, regions, tokens, score_scale, output_factor)
+    def window_attention(self, codes: torch.Tensor, windows: Windows) -> torch.Tensor:
+        """Return attention's codes."""
+        return torch_rows.window_attention(codes, windows)
 
 
 def choose_kernels(name: str, device: torch.device) -> Kernels:

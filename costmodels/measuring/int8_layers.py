@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from costmodels.measuring.int8_kernels import Kernels, codes_of
+from costmodels.measuring.stages import OutputStage
 
 _LARGEST = 127
 
@@ -37,12 +38,12 @@ class Int8Linear(nn.Module):
         """Return the layer's values; input of shape (..., in_features)."""
         rows = values.reshape(-1, values.shape[-1])
         codes = self.kernels.quantize(rows, self.input_scale)
-        result = self.on_codes(codes, dtype=values.dtype)
+        result = self.on_codes(codes, OutputStage(dtype=values.dtype))
         return result.reshape(*values.shape[:-1], -1)
 
-    def on_codes(self, codes: torch.Tensor, **stage: Any) -> torch.Tensor:
-        """Return the product of codes of shape (rows, in_features), its output stage as given."""
-        return self.kernels.linear(codes, self.weight, self.scale, self.bias, **stage)
+    def on_codes(self, codes: torch.Tensor, stage: OutputStage) -> torch.Tensor:
+        """Return the product of codes of shape (rows, in_features), after its output stage."""
+        return self.kernels.linear(codes, self.weight, self.scale, self.bias, stage)
 
 
 class Int8Mlp(nn.Module):
@@ -64,18 +65,18 @@ class Int8Mlp(nn.Module):
         """Return the MLP's values; input of shape (..., in_features)."""
         rows = values.reshape(-1, values.shape[-1])
         codes = self.first.kernels.quantize(rows, self.first.input_scale)
-        result = self.on_codes(codes, dtype=values.dtype)
+        result = self.on_codes(codes, OutputStage(dtype=values.dtype))
         return result.reshape(*values.shape[:-1], -1)
 
-    def on_codes(self, codes: torch.Tensor, **stage: Any) -> torch.Tensor:
-        """Return the MLP of codes of shape (rows, in_features), its last output stage as given."""
+    def on_codes(self, codes: torch.Tensor, stage: OutputStage) -> torch.Tensor:
+        """Return the MLP of codes of shape (rows, in_features), after its last output stage."""
         if self.relu:
             step = self.second.input_scale
-            middle = self.first.on_codes(codes, relu=True, output_scale=step)
+            middle = self.first.on_codes(codes, OutputStage(relu=True, output_scale=step))
         else:
-            middle = self.first.on_codes(codes, output_scale=self.middle_scale)
+            middle = self.first.on_codes(codes, OutputStage(output_scale=self.middle_scale))
             middle = self.first.kernels.look_up(middle, self.table)
-        return self.second.on_codes(middle, **stage)
+        return self.second.on_codes(middle, stage)
 
 
 def int8_mlp(mlp: Any, path: str, largest: dict[str, float], kernels: Kernels) -> Int8Mlp:

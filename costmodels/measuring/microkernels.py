@@ -11,6 +11,7 @@ from costmodels.gpu.kernel import Kernel
 from costmodels.gpu.launch import kernels
 from costmodels.measuring.int8_kernels import choose_kernels
 from costmodels.measuring.runtime import TORCH
+from costmodels.measuring.stages import Norm, OutputStage, Windows
 from costmodels.measuring.trace import (
     Operation,
     attention_on_codes,
@@ -138,7 +139,8 @@ def product(m: int, k: int, n: int, precision: str) -> MicroKernel:
         first, second = _operand((m, k), precision, device), _operand((n, k), precision, device)
         if precision == "int8":
             int8, one = choose_kernels("auto", device), torch.ones(n, device=device)
-            return lambda: int8.linear(first, second, one, one, output_scale=1.0)
+            stage = OutputStage(output_scale=1.0)
+            return lambda: int8.linear(first, second, one, one, stage)
         bias = _operand((n,), precision, device)
         return lambda: F.linear(first, second, bias)
 
@@ -239,7 +241,7 @@ def _norm_to_codes(rows: int, length: int, precision: str) -> MicroKernel:
     def build(device: torch.device) -> Callable[[], object]:
         int8, values = choose_kernels("auto", device), _operand((rows, length), precision, device)
         factor, offset = (_operand((length,), precision, device) for _ in range(2))
-        return lambda: int8.layer_norm(values, factor, offset, 1e-5, 0.05)
+        return lambda: int8.layer_norm(values, Norm(factor, offset, 1e-5, 0.05))
 
     norm = element_wise("row_norm", "row_norm", rows * length, length, output_bits=8)
     return _micro(f"row_norm {rows}x{length} int8", [norm], "int8", build)
@@ -254,7 +256,8 @@ def window_attention(windows: int, tokens: int, heads: int, head: int) -> MicroK
         codes = _operand((windows * tokens, 3 * heads * head), "int8", device)
         bias = torch.zeros(heads, tile, tile, device=device)
         bias[:, :, tokens:] = -30000
-        return lambda: int8.window_attention(codes, bias, None, tokens, 1e-4, 1.0)
+        within = Windows(bias, None, tokens, 1e-4, 1.0)
+        return lambda: int8.window_attention(codes, within)
 
     name = f"window_attention {windows}x{tokens}x{heads}x{head} int8"
     return _micro(name, operations, "int8", build)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import torch
 from torch import nn
 
 
@@ -10,6 +11,12 @@ def children(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, nn.Module]
     for prefix, parent in model.named_modules():
         for name, child in parent.named_children():
             yield (f"{prefix}.{name}" if prefix else name), parent, name, child
+
+
+def note_largest(largest: dict[str, float], name: str, values: torch.Tensor) -> None:
+    """Note the largest magnitude so far under a name; one that is no number is kept."""
+    found, before = float(values.abs().amax()), largest.get(name, 0.0)
+    largest[name] = found if found != found else max(found, before)
 
 
 def is_mlp(module: nn.Module) -> bool:

@@ -10,7 +10,7 @@ from torch import nn
 from costmodels.errors import CostModelError
 from costmodels.measuring.int8_kernels import Kernels
 from costmodels.measuring.int8_layers import Int8Linear, int8_mlp
-from costmodels.measuring.modules import children, is_mlp
+from costmodels.measuring.modules import children, is_mlp, note_largest
 from costmodels.measuring.swin_fusion import fuse_blocks, watch_parts
 
 
@@ -111,9 +111,7 @@ class _Watch:
         self.path, self.largest = path, largest
 
     def __call__(self, module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        found = float(inputs[0].abs().amax())
-        before = self.largest.get(self.path, 0.0)
-        self.largest[self.path] = found if found != found else max(found, before)
+        note_largest(self.largest, self.path, inputs[0])
 
 
 def _is_activation(module: nn.Module) -> bool:

@@ -15,6 +15,7 @@ from torch import nn
 from costmodels.errors import CostModelError
 from costmodels.measuring.int8_kernels import Kernels
 from costmodels.measuring.int8_layers import Int8Linear, int8_mlp
+from costmodels.measuring.stages import Norm, OutputStage, Windows
 
 _LARGEST = 127
 PARTS = ("query", "key", "value")
@@ -32,9 +33,8 @@ class RowNorm(nn.Module):
     def forward(self, values: torch.Tensor, index: torch.Tensor | None = None) -> torch.Tensor:
         """Return the rows normalised; row r of an image comes from its row index[r]."""
         rows = values.reshape(-1, values.shape[-1])
-        found = self.kernels.layer_norm(
-            rows, self.weight, self.bias, self.epsilon, self.step, index
-        )
+        norm = Norm(self.weight, self.bias, self.epsilon, self.step, index)
+        found = self.kernels.layer_norm(rows, norm)
         return found.reshape(values.shape)
 
 
@@ -69,15 +69,12 @@ class Int8WindowAttention(nn.Module):
             codes: INT8 rows in the order of the windows.
             residual: Values of the rows in the order of the images.
         """
-        codes = self.kernels.window_attention(
-            self.qkv.on_codes(codes, output_scale=1.0),
-            self.position_bias,
-            self.regions,
-            self.tokens,
-            self.score_scale,
-            self.output_factor,
-        )
-        return self.proj.on_codes(codes, residual=residual, index=self.index, dtype=residual.dtype)
+        scales = self.score_scale, self.output_factor
+        windows = Windows(self.position_bias, self.regions, self.tokens, *scales)
+        parts = self.qkv.on_codes(codes, OutputStage(output_scale=1.0))
+        codes = self.kernels.window_attention(parts, windows)
+        stage = OutputStage(index=self.index, residual=residual, dtype=residual.dtype)
+        return self.proj.on_codes(codes, stage)
 
 
 class Int8SwinBlock(nn.Module):
@@ -101,7 +98,8 @@ class Int8SwinBlock(nn.Module):
             raise CostModelError(f"a block for {self.size} tokens got {tuple(values.shape[1:3])}")
         rows = values.reshape(-1, values.shape[-1])
         rows = self.attn(self.norm1(rows, self.attn.index), rows)
-        rows = self.mlp.on_codes(self.norm2(rows), residual=rows, dtype=rows.dtype)
+        stage = OutputStage(residual=rows, dtype=rows.dtype)
+        rows = self.mlp.on_codes(self.norm2(rows), stage)
         return rows.reshape(values.shape)
 
 
@@ -121,7 +119,7 @@ class Int8Merging(nn.Module):
         height, width = (height + 1) // 2, (width + 1) // 2
         values = values.reshape(images, height, 2, width, 2, channels).permute(0, 1, 3, 4, 2, 5)
         codes = self.norm(values.reshape(-1, 4 * channels))
-        result = self.reduction.on_codes(codes, dtype=values.dtype)
+        result = self.reduction.on_codes(codes, OutputStage(dtype=values.dtype))
         return result.reshape(images, height, width, -1)
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from costmodels.measuring.int8_kernels import Kernels
-from costmodels.measuring.modules import children, is_mlp
+from costmodels.measuring.modules import children, is_mlp, note_largest
 from costmodels.measuring.swin import PARTS, Int8Merging, Int8SwinBlock, RowNorm
 
 _MOST_TOKENS = 64  # of a window, whose scores one program holds
@@ -66,9 +66,7 @@ class _PartsWatch:
 
     def __call__(self, module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
         for part, values in zip(PARTS, output.chunk(3, dim=-1), strict=True):
-            name, found = f"{self.path}.{part}", float(values.abs().amax())
-            before = self.largest.get(name, 0.0)
-            self.largest[name] = found if found != found else max(found, before)
+            note_largest(self.largest, f"{self.path}.{part}", values)
 
 
 def _is_block(module: Any) -> bool:

@@ -111,11 +111,11 @@ class Bench:
         """Yield the whole models, in floating point and with INT8 linear layers."""
         for name in (*self.plan.models, *self.plan.held_models):
             held = name in self.plan.held_models
-            yield from self.batches(name, self.floating, held)
+            yield from self.runs(name, self.floating, held)
             if name in self.plan.int8_models:
-                yield from self.batches(name, "int8", held)
+                yield from self.runs(name, "int8", held)
 
-    def batches(self, name: str, precision: str, held: bool) -> Iterator[Timed]:
+    def runs(self, name: str, precision: str, held: bool) -> Iterator[Timed]:
         """Yield a model at each batch size."""
         model, size = self.model(name, precision)
         tracer = trace_int8 if precision == "int8" else trace

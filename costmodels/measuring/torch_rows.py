@@ -3,6 +3,8 @@
 import torch
 import torch.nn.functional as F
 
+from costmodels.measuring.stages import Norm, Windows
+
 _OTHER_REGION = -100.0  # timm's own mask, added to the scores of tokens that a shift brought near
 
 
@@ -11,42 +13,30 @@ def codes_of(values: torch.Tensor, inverse: float) -> torch.Tensor:
     return torch.floor(values.float() * inverse + 0.5).clamp(-128, 127).to(torch.int8)
 
 
-def norm_rows(
-    values: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor,
-    epsilon: float,
-    step: float | None,
-    index: torch.Tensor | None,
-) -> torch.Tensor:
-    """Return normalised rows (see `int8_kernels.Kernels.layer_norm`)."""
-    if index is not None:
-        values = values.reshape(-1, index.numel(), values.shape[-1])[:, index].flatten(0, 1)
-    size = (values.shape[-1],)
-    found = F.layer_norm(values.float(), size, weight.float(), bias.float(), epsilon)
-    return found.to(values.dtype) if step is None else codes_of(found, 1 / step)
+def norm_rows(values: torch.Tensor, norm: Norm) -> torch.Tensor:
+    """Return normalised rows."""
+    if norm.index is not None:
+        images = values.reshape(-1, norm.index.numel(), values.shape[-1])
+        values = images[:, norm.index].flatten(0, 1)
+    size, weight, bias = (values.shape[-1],), norm.weight.float(), norm.bias.float()
+    found = F.layer_norm(values.float(), size, weight, bias, norm.epsilon)
+    return found.to(values.dtype) if norm.step is None else codes_of(found, 1 / norm.step)
 
 
-def window_attention(
-    codes: torch.Tensor,
-    bias: torch.Tensor,
-    regions: torch.Tensor | None,
-    tokens: int,
-    score_scale: float,
-    output_factor: float,
-) -> torch.Tensor:
-    """Return attention's codes (see `int8_kernels.Kernels.window_attention`)."""
-    heads = bias.shape[0]
+def window_attention(codes: torch.Tensor, windows: Windows) -> torch.Tensor:
+    """Return attention's codes."""
+    heads, tokens = windows.bias.shape[0], windows.tokens
     parts = codes.reshape(-1, tokens, 3, heads, codes.shape[1] // 3 // heads)
     query, key, value = parts.float().permute(2, 0, 3, 1, 4)
-    score = query @ key.transpose(-2, -1) * score_scale + bias[:, :tokens, :tokens].float()
-    if regions is not None:
-        region = regions[:, :tokens]
+    near = windows.bias[:, :tokens, :tokens].float()
+    score = query @ key.transpose(-2, -1) * windows.score_scale + near
+    if windows.regions is not None:
+        region = windows.regions[:, :tokens]
         other = (region[:, :, None] != region[:, None, :]).float() * _OTHER_REGION
         score = score + other.repeat(len(score) // len(other), 1, 1)[:, None]
     weight = torch.exp(score - score.amax(-1, keepdim=True))
     mixed = weight.half().float() @ value / weight.sum(-1, keepdim=True)
-    return codes_of(mixed.transpose(1, 2).reshape(len(codes), -1), output_factor)
+    return codes_of(mixed.transpose(1, 2).reshape(len(codes), -1), windows.output_factor)
 
 
 def scatter_rows(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:

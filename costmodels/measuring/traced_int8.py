@@ -1,12 +1,12 @@
 """The kernels of a network with INT8 layers: what `trace` cannot see of kernels outside PyTorch."""
 
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
 from costmodels.measuring.int8_kernels import Kernels
+from costmodels.measuring.stages import Norm, OutputStage, Windows
 from costmodels.measuring.trace import (
     Recorder,
     attention_on_codes,
@@ -67,43 +67,33 @@ class _Recorded:
         weight: torch.Tensor,
         scale: torch.Tensor,
         bias: torch.Tensor,
-        *,
-        residual: torch.Tensor | None = None,
-        **stage: Any,
+        stage: OutputStage,
     ) -> torch.Tensor:
         """Record a product and return what its output stage gives."""
         sizes = codes.shape[0], codes.shape[1], weight.shape[0]
-        bits = 16 if stage.get("output_scale") is None else 8
+        bits = 16 if stage.output_scale is None else 8
         layer = product_layer(self._label("linear"), "linear", sizes, bits=8, output_bits=bits)
-        if residual is not None:  # an FP16 operand more: two bytes, as of two codes
-            read = layer.input_elements + 2 * residual.numel()
+        if stage.residual is not None:  # an FP16 operand more: two bytes, as of two codes
+            read = layer.input_elements + 2 * stage.residual.numel()
             layer = replace(layer, input_elements=read)
         self.recorder.operations.append(layer)
         with _disable_current_modes():
-            return self.inner.linear(codes, weight, scale, bias, residual=residual, **stage)
+            return self.inner.linear(codes, weight, scale, bias, stage)
 
-    def layer_norm(
-        self,
-        values: torch.Tensor,
-        weight: torch.Tensor,
-        bias: torch.Tensor,
-        epsilon: float,
-        step: float | None = None,
-        index: torch.Tensor | None = None,
-    ) -> torch.Tensor:
+    def layer_norm(self, values: torch.Tensor, norm: Norm) -> torch.Tensor:
         """Record a norm of rows and return what it gives."""
-        bits = 16 if step is None else 8
+        bits = 16 if norm.step is None else 8
         self._note("row_norm", values.numel(), values.shape[-1], output_bits=bits)
         with _disable_current_modes():
-            return self.inner.layer_norm(values, weight, bias, epsilon, step, index)
+            return self.inner.layer_norm(values, norm)
 
-    def window_attention(self, codes: torch.Tensor, bias: torch.Tensor, *rest: Any) -> torch.Tensor:
+    def window_attention(self, codes: torch.Tensor, windows: Windows) -> torch.Tensor:
         """Record attention on codes and return its codes."""
-        tokens, heads = rest[1], bias.shape[0]
+        tokens, heads = windows.tokens, windows.bias.shape[0]
         sizes = codes.shape[0] // tokens * heads, tokens, codes.shape[1] // 3 // heads
         self.recorder.operations += attention_on_codes(self._label("attention"), *sizes)
         with _disable_current_modes():
-            return self.inner.window_attention(codes, bias, *rest)
+            return self.inner.window_attention(codes, windows)
 
     def _note(
         self, function: str, count: int, row: int = 1, input_bits: int = 16, output_bits: int = 8

@@ -4,6 +4,8 @@ import torch
 import triton
 import triton.language as tl
 
+from costmodels.measuring.stages import Windows
+
 _LEAST_HEAD = 32  # the depth of an INT8 tensor-core instruction
 
 
@@ -54,15 +56,9 @@ def _window_attention(
     tl.store(result + place, mixed.to(tl.int8), mask=inside)
 
 
-def window_attention(
-    codes: torch.Tensor,
-    bias: torch.Tensor,
-    regions: torch.Tensor | None,
-    tokens: int,
-    score_scale: float,
-    output_factor: float,
-) -> torch.Tensor:
-    """Return attention's codes (see `int8_kernels.Kernels.window_attention`)."""
+def window_attention(codes: torch.Tensor, windows: Windows) -> torch.Tensor:
+    """Return attention's codes."""
+    bias, regions, tokens = windows.bias, windows.regions, windows.tokens
     heads, tile, _ = bias.shape
     rows, width = codes.shape[0], codes.shape[1] // 3
     head = width // heads
@@ -74,8 +70,8 @@ def window_attention(
         result,
         heads,
         1 if regions is None else regions.shape[0],
-        score_scale,
-        output_factor,
+        windows.score_scale,
+        windows.output_factor,
         regions is not None,
         tokens,
         head,

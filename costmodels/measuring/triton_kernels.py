@@ -8,6 +8,7 @@ import triton
 import triton.language as tl
 
 from costmodels.measuring import triton_attention, triton_rows
+from costmodels.measuring.stages import Norm, OutputStage, Windows
 
 _BLOCKS = (
     (128, 128, 64, 8),
@@ -124,69 +125,35 @@ class TritonKernels:
         weight: torch.Tensor,
         scale: torch.Tensor,
         bias: torch.Tensor,
-        *,
-        relu: bool = False,
-        output_scale: float | None = None,
-        dtype: torch.dtype = torch.float16,
-        residual: torch.Tensor | None = None,
-        index: torch.Tensor | None = None,
+        stage: OutputStage,
     ) -> torch.Tensor:
-        """Return codes @ weight.T, rescaled: values of `dtype`, or codes at `output_scale`.
-
-        Args:
-            codes: INT8, of shape (rows, depth), contiguous.
-            weight: INT8, of shape (columns, depth), contiguous.
-            scale: Float32 factor of each column's sums.
-            bias: Float32, added after it.
-            relu: Whether to clamp at zero.
-            output_scale: Step of the codes returned; None returns values.
-            dtype: Type of the values.
-            residual: Values of the result's shape, added in the end.
-            index: Int32; row r of an image of len(index) rows becomes its row index[r], which
-                `residual` is read at too.
-        """
+        """Return codes @ weight.T, rescaled, after the output stage (see `Kernels.linear`)."""
         (m, k), n = codes.shape, weight.shape[0]
-        coded, adds = output_scale is not None, residual is not None
-        result = torch.empty((m, n), dtype=torch.int8 if coded else dtype, device=codes.device)
-        added = result if residual is None else residual.contiguous()
+        coded, adds, index = stage.output_scale is not None, stage.residual is not None, stage.index
+        kind = torch.int8 if coded else stage.dtype
+        result = torch.empty((m, n), dtype=kind, device=codes.device)
+        added = result if stage.residual is None else stage.residual.contiguous()
         pointers = (codes, weight, scale, bias, added, scale if index is None else index, result)
         sizes = (m, n, k, m if index is None else index.numel())
-        stage = (1.0 if output_scale is None else 1 / output_scale, relu, coded, adds)
+        inverse = 1.0 if stage.output_scale is None else 1 / stage.output_scale
+        flags = (stage.relu, coded, adds, index is not None)
 
         def launch(blocks: tuple[int, int, int, int]) -> None:
             rows, cols, depth, warps = blocks
             grid = (triton.cdiv(m, rows), triton.cdiv(n, cols))
-            arguments: tuple[Any, ...] = (*pointers, *sizes, *stage, index is not None)
+            arguments: tuple[Any, ...] = (*pointers, *sizes, inverse, *flags)
             _product[grid](*arguments, rows, cols, depth, num_warps=warps)
 
         launch(_blocks((m, n, k, coded, adds, str(codes.device)), launch, codes.device))
         return result
 
-    def layer_norm(
-        self,
-        values: torch.Tensor,
-        weight: torch.Tensor,
-        bias: torch.Tensor,
-        epsilon: float,
-        step: float | None = None,
-        index: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Return each row normalised (see `Kernels.layer_norm`)."""
-        return triton_rows.norm_rows(values, weight, bias, epsilon, step, index)
+    def layer_norm(self, values: torch.Tensor, norm: Norm) -> torch.Tensor:
+        """Return each row normalised."""
+        return triton_rows.norm_rows(values, norm)
 
-    def window_attention(
-        self,
-        codes: torch.Tensor,
-        bias: torch.Tensor,
-        regions: torch.Tensor | None,
-        tokens: int,
-        score_scale: float,
-        output_factor: float,
-    ) -> torch.Tensor:
-        """Return attention's codes (see `Kernels.window_attention`)."""
-        return triton_attention.window_attention(
-            codes, bias, regions, tokens, score_scale, output_factor
-        )
+    def window_attention(self, codes: torch.Tensor, windows: Windows) -> torch.Tensor:
+        """Return attention's codes."""
+        return triton_attention.window_attention(codes, windows)
 
 
 def _blocks(

@@ -4,6 +4,8 @@ import torch
 import triton
 import triton.language as tl
 
+from costmodels.measuring.stages import Norm
+
 _TILE = 2048  # elements of a program: narrow rows share one, which a launch per row would not
 _MOST_COLUMNS = 4096
 
@@ -47,15 +49,8 @@ def _norm_rows(
     tl.store(place, value.to(result.dtype.element_ty), mask=inside)
 
 
-def norm_rows(
-    values: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor,
-    epsilon: float,
-    step: float | None,
-    index: torch.Tensor | None,
-) -> torch.Tensor:
-    """Return normalised rows (see `int8_kernels.Kernels.layer_norm`).
+def norm_rows(values: torch.Tensor, norm: Norm) -> torch.Tensor:
+    """Return normalised rows.
 
     Raises:
         ValueError: A row has more than 4096 elements.
@@ -63,20 +58,20 @@ def norm_rows(
     rows, cols = values.shape
     if cols > _MOST_COLUMNS:
         raise ValueError(f"rows of {cols} elements; at most {_MOST_COLUMNS}")
-    values = values.contiguous()
+    values, step, index = values.contiguous(), norm.step, norm.index
     result = torch.empty_like(values, dtype=values.dtype if step is None else torch.int8)
     tile_cols = triton.next_power_of_2(cols)
     tile_rows = max(1, _TILE // tile_cols)
     _norm_rows[(triton.cdiv(rows, tile_rows),)](
         values,
-        weight,
-        bias,
-        weight if index is None else index,
+        norm.weight,
+        norm.bias,
+        norm.weight if index is None else index,
         result,
         rows,
         cols,
         rows if index is None else index.numel(),
-        epsilon,
+        norm.epsilon,
         1.0 if step is None else 1 / step,
         index is not None,
         step is not None,

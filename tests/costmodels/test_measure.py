@@ -18,6 +18,7 @@ from costmodels.measuring.int8_kernels import TorchKernels
 from costmodels.measuring.int8_layers import Int8Linear, Int8Mlp
 from costmodels.measuring.models import create_model, images
 from costmodels.measuring.quantized import quantize_linears, replace_activations
+from costmodels.measuring.stages import OutputStage
 
 KERNELS = TorchKernels()
 
@@ -36,9 +37,8 @@ def test_products_of_codes_are_exact(rows, depth, columns, relu, step, seed) -> 
     codes = torch.randint(-128, 128, (rows, 8 * depth), dtype=torch.int8)
     weight = torch.randint(-127, 128, (8 * columns, 8 * depth), dtype=torch.int8)
     scale, bias = 0.001 + torch.rand(8 * columns), torch.randn(8 * columns)
-    result = KERNELS.linear(
-        codes, weight, scale, bias, relu=relu, output_scale=step, dtype=torch.float32
-    )
+    stage = OutputStage(relu, output_scale=step, dtype=torch.float32)
+    result = KERNELS.linear(codes, weight, scale, bias, stage)
     wanted = (codes.long() @ weight.long().t()).float() * scale + bias
     wanted = wanted.clamp(min=0) if relu else wanted
     if step is None:
@@ -163,6 +163,7 @@ def test_the_commands_import_neither_the_framework_nor_its_tools() -> None:
 TRITON = """
 import torch
 from costmodels.measuring.int8_kernels import TorchKernels
+from costmodels.measuring.stages import OutputStage
 from costmodels.measuring.triton_kernels import TritonKernels
 
 ours, wanted = TritonKernels(), TorchKernels()
@@ -177,9 +178,9 @@ for m, k, n in ((5, 40, 24), (70, 96, 72)):
     scale, bias = torch.rand(n) * 0.01, torch.randn(n)
     for relu in (False, True):
         for step in (None, 0.3):
-            stage = {"relu": relu, "output_scale": step, "dtype": torch.float32}
-            found = ours.linear(codes, weight, scale, bias, **stage)
-            assert torch.equal(found, wanted.linear(codes, weight, scale, bias, **stage))
+            stage = OutputStage(relu, output_scale=step, dtype=torch.float32)
+            found = ours.linear(codes, weight, scale, bias, stage)
+            assert torch.equal(found, wanted.linear(codes, weight, scale, bias, stage))
 print("equal")
 """
 

@@ -18,6 +18,7 @@ from costmodels.measuring import torch_rows
 from costmodels.measuring.int8_kernels import TorchKernels
 from costmodels.measuring.models import create_model, images
 from costmodels.measuring.quantized import carried, quantize_linears, replace_activations
+from costmodels.measuring.stages import Windows
 from costmodels.measuring.swin import (
     Int8Merging,
     Int8SwinBlock,
@@ -90,9 +91,9 @@ def test_attention_on_codes_is_the_float_one_of_their_values(masked) -> None:
     codes = torch.randint(-128, 128, (8 * 49, 3 * heads * head), dtype=torch.int8)
     bias = torch.nn.functional.pad(torch.randn(heads, 49, 49), (0, 15, 0, 15))
     _, regions = window_order((14, 14), (7, 7), (3, 3))
-    found = KERNELS.window_attention(
-        codes, bias, regions if masked else None, 49, steps[0] * steps[1] / 32, steps[2] / out
-    )
+    scales = steps[0] * steps[1] / 32, steps[2] / out
+    windows = Windows(bias, regions if masked else None, 49, *scales)
+    found = KERNELS.window_attention(codes, windows)
     parts = codes.double().reshape(8, 49, 3, heads, head).permute(2, 0, 3, 1, 4)
     query, key, value = (part * step for part, step in zip(parts, steps, strict=True))
     other = (regions[:, :, None] != regions[:, None, :]).double() * -100
@@ -220,6 +221,7 @@ from test_swin_kernels import network
 
 from costmodels.measuring.int8_kernels import TorchKernels
 from costmodels.measuring.quantized import quantize_linears
+from costmodels.measuring.stages import Norm, OutputStage, Windows
 from costmodels.measuring.swin import window_order
 from costmodels.measuring.triton_kernels import TritonKernels
 
@@ -243,23 +245,24 @@ for kind in (torch.float32, torch.float16):
         values = (torch.randn(2 * 196, cols) * 3 + 1).to(kind)
         weight, bias = torch.randn(cols).to(kind), torch.randn(cols).to(kind)
         for order in (None, index):
-            same("layer_norm", values, weight, bias, 1e-5, 0.03, order)
+            same("layer_norm", values, Norm(weight, bias, 1e-5, 0.03, order))
         rows = values[:5]
-        found = ours.layer_norm(rows, weight, bias, 1e-5)
+        found = ours.layer_norm(rows, Norm(weight, bias, 1e-5))
         assert found.dtype == kind
-        near = wanted.layer_norm(rows, weight, bias, 1e-5)
+        near = wanted.layer_norm(rows, Norm(weight, bias, 1e-5))
         assert torch.allclose(found, near, atol=1e-5, rtol=2**-10)
 for cols in (1536, 3072):
-    same("layer_norm", torch.randn(3, cols), torch.randn(cols), torch.randn(cols), 1e-5, 0.03)
+    norm = Norm(torch.randn(cols), torch.randn(cols), 1e-5, 0.03)
+    same("layer_norm", torch.randn(3, cols), norm)
 for heads, head in ((3, 32), (2, 16), (1, 48)):
     codes = torch.randint(-128, 128, (2 * 196, 3 * heads * head), dtype=torch.int8)
     bias = torch.randn(heads, 64, 64)
     bias[:, :, 49:] = -30000
     for kinds in (None, regions):
-        same("window_attention", codes, bias.half(), kinds, 49, 1e-4, 0.9)
+        same("window_attention", codes, Windows(bias.half(), kinds, 49, 1e-4, 0.9))
 codes, bias = codes[: 9 * 30], torch.randn(1, 16, 16)
 bias[:, :, 9:] = -30000
-same("window_attention", codes, bias, None, 9, 1e-4, 0.9)
+same("window_attention", codes, Windows(bias, None, 9, 1e-4, 0.9))
 for k, n in ((96, 96), (40, 72)):
     codes = torch.randint(-128, 128, (2 * 196, k), dtype=torch.int8)
     weight = torch.randint(-127, 128, (n, k), dtype=torch.int8)
@@ -268,9 +271,9 @@ for k, n in ((96, 96), (40, 72)):
         residual = (torch.randn(2 * 196, n) * 5).to(kind)
         kept = residual.clone()
         for order, added in ((None, residual), (index, residual), (index, None)):
-            stage = {"dtype": kind, "residual": added, "index": order}
-            found = ours.linear(codes, weight, scale, bias, **stage)
-            assert torch.equal(found, wanted.linear(codes, weight, scale, bias, **stage))
+            stage = OutputStage(False, order, added, dtype=kind)
+            found = ours.linear(codes, weight, scale, bias, stage)
+            assert torch.equal(found, wanted.linear(codes, weight, scale, bias, stage))
             assert torch.equal(residual, kept)
 for activation in ("gelu", "relu"):
     model, image = network(activation), torch.randn(2, 3, 56, 56)
