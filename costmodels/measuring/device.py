@@ -1,6 +1,8 @@
 """The device at hand: what it is called, and the time that work on it takes."""
 
+import contextlib
 import datetime
+import importlib.metadata
 import math
 import platform
 import statistics
@@ -60,6 +62,7 @@ def describe_device(device: torch.device) -> dict[str, Any]:
         "torch": torch.__version__,
         "python": platform.python_version(),
         "threads": torch.get_num_threads(),
+        **_versions("timm", "triton"),
     }
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
@@ -143,6 +146,15 @@ def _captured(work: Callable[[], object], calls: int) -> Callable[[], object]:
         reason = str(error).splitlines()[0]
         raise CostModelError(f"no CUDA graph can be made of it ({reason}): graphs=false") from None
     return graph.replay
+
+
+def _versions(*packages: str) -> dict[str, str]:
+    """Return the versions of the packages that are installed."""
+    found = {}
+    for name in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def _processor() -> str:

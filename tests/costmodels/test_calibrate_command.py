@@ -61,7 +61,7 @@ def test_the_record_holds_device_versions_and_every_measurement(found, tmp_path)
     save(tmp_path / "cpu.json", found)
     record = json.loads((tmp_path / "cpu.json").read_text())
     assert record["device"]["type"] == "cpu" and record["device"]["torch"] == torch.__version__
-    assert all(record["device"][key] for key in ("name", "date", "python"))
+    assert all(record["device"][key] for key in ("name", "date", "python", "timm"))
     assert {one["kind"] for one in record["measurements"]} == {"kernel", "model"}
     assert all(one["measured_ms"] > 0 for one in record["measurements"])
     assert f"{100 * record['errors']['held_out_kernels']['mean_error']:.1f} %" in record["backing"]
