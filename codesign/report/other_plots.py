@@ -156,4 +156,5 @@ def draw_resource(
     ax.set_ylim(len(shares) - 0.4, -0.6)
     ax.grid(False, axis="y")
     ceiling_text = f", ceiling {limit:g}" if limit is not None else ""
-    ax.set_title(f"{words(f'x.{resource}')[2:]} (% of board{ceiling_text})", fontsize=8.5)
+    # two lines: five panels stand side by side
+    ax.set_title(f"{words(f'x.{resource}')[2:]}\n% of board{ceiling_text}", fontsize=8.5)
